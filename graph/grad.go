@@ -1,0 +1,103 @@
+package graph
+
+import (
+	"errors"
+	"fmt"
+)
+
+// GradCtx is what an op's gradient rule sees: the node being differentiated and
+// the gradients of its results. A result that does not influence the loss has
+// an invalid gradient.
+type GradCtx struct {
+	B    *Builder
+	Node *Node
+	In   []Value
+	Out  []Value
+	DOut []Value
+}
+
+// ErrNoGrad is wrapped by errors about ops that declare no gradient.
+var ErrNoGrad = errors.New("op has no gradient")
+
+// Gradients extends b with the reverse-mode derivative of the scalar f32 value
+// y and returns dy/dw for every w of wrt; an invalid Value means that y does
+// not depend on it. Contributions are summed with add. Fused ops must have been
+// inlined, or declare a gradient.
+func Gradients(b *Builder, y Value, wrt []Value, add func(a, b Value) Value) ([]Value, error) {
+	if !y.Valid() || y.node.owner != b {
+		return nil, errors.New("the loss does not belong to this graph")
+	}
+	if t := y.Type(); t.Elem != F32 || t.Rank() != 0 {
+		return nil, fmt.Errorf("the loss is %s, want the scalar f32[]", t)
+	}
+	// Only nodes between wrt and y need a gradient.
+	needs := map[*Node]bool{}
+	for _, w := range wrt {
+		needs[w.node] = true
+	}
+	nodes := b.nodes
+	for _, n := range nodes {
+		for _, v := range n.In {
+			needs[n] = needs[n] || needs[v.node]
+		}
+	}
+	d := map[Value]Value{y: b.ConstF32(1)}
+	scope := b.scope
+	defer func() { b.scope, b.pos = scope, nil }()
+	for i := len(nodes) - 1; i >= 0; i-- {
+		n := nodes[i]
+		if !needs[n] || len(n.In) == 0 {
+			continue
+		}
+		c := &GradCtx{B: b, Node: n, In: n.In, Out: n.Results(), DOut: make([]Value, len(n.Out))}
+		any := false
+		for j, v := range c.Out {
+			if g, ok := d[v]; ok {
+				c.DOut[j], any = g, true
+			}
+		}
+		if !any {
+			continue
+		}
+		if n.Op.grad == nil {
+			return nil, fmt.Errorf("%s: %w", n.Where(), ErrNoGrad)
+		}
+		b.scope, b.pos = gradScope(n.Scope), n.Pos
+		gs, err := n.Op.grad(n.Attrs, c)
+		if err != nil {
+			return nil, fmt.Errorf("%s: gradient: %w", n.Where(), err)
+		}
+		if len(gs) > len(n.In) {
+			return nil, fmt.Errorf("%s: gradient rule gives %d values for %d operands", n.Where(), len(gs), len(n.In))
+		}
+		for j, g := range gs {
+			v := n.In[j]
+			if !g.Valid() || !needs[v.node] {
+				continue
+			}
+			if !g.Type().Equal(v.Type()) {
+				return nil, fmt.Errorf("%s: gradient of operand %s is %s, want %s", n.Where(), n.Op.operand(j), g.Type(), v.Type())
+			}
+			if old, ok := d[v]; ok {
+				g = add(old, g)
+			}
+			d[v] = g
+		}
+		if err := b.Err(); err != nil {
+			return nil, err
+		}
+	}
+	out := make([]Value, len(wrt))
+	for i, w := range wrt {
+		out[i] = d[w]
+	}
+	return out, nil
+}
+
+// gradScope keeps the backward half of a scope apart from the forward half.
+func gradScope(s string) string {
+	if s == "" {
+		return "grad"
+	}
+	return "grad." + s
+}

@@ -1,0 +1,133 @@
+package graph
+
+// Rewriter copies a graph into a new builder while a callback replaces parts of
+// it. Values are copied on demand, so a replacement may use any value of the
+// old graph that does not depend on what it replaces.
+type Rewriter struct {
+	B   *Builder
+	old *Graph
+	fn  func(rw *Rewriter, n *Node) []Value
+	m   map[Value]Value
+}
+
+// Rewrite visits every node of g in order. fn returns the replacement of the
+// node's results, or nil to copy the node. Nodes that end up unused are
+// dropped. New nodes inherit the position and scope of the node they replace.
+func Rewrite(g *Graph, fn func(rw *Rewriter, n *Node) []Value) (*Graph, error) {
+	rw := &Rewriter{B: NewBuilder(g.Name), old: g, fn: fn, m: map[Value]Value{}}
+	rw.B.syms = append([]Sym(nil), g.Syms...)
+	for _, n := range g.Nodes {
+		rw.visit(n)
+	}
+	outs := make([]Value, len(g.Outs))
+	for i, v := range g.Outs {
+		outs[i] = rw.Get(v)
+	}
+	return rw.B.Finish(outs...)
+}
+
+// Get returns the new value for an old one, rewriting its producer if that was
+// not done yet.
+func (rw *Rewriter) Get(v Value) Value {
+	if _, ok := rw.m[v]; !ok {
+		rw.visit(v.node)
+	}
+	return rw.m[v]
+}
+
+// GetAll is Get for several values.
+func (rw *Rewriter) GetAll(vs []Value) []Value {
+	out := make([]Value, len(vs))
+	for i, v := range vs {
+		out[i] = rw.Get(v)
+	}
+	return out
+}
+
+// Set declares the replacement of an old value outside its node's own visit,
+// for rewrites that replace several nodes at once.
+func (rw *Rewriter) Set(old, new Value) {
+	if h := old.Hint(); h != "" && new.Hint() == "" {
+		rw.B.Name(new, h)
+	}
+	rw.m[old] = new
+}
+
+// Done reports whether the value has a replacement already.
+func (rw *Rewriter) Done(v Value) bool { _, ok := rw.m[v]; return ok }
+
+// At runs f with the position and scope of n, for nodes made on n's behalf.
+func (rw *Rewriter) At(n *Node, f func()) {
+	pos, scope := rw.B.pos, rw.B.scope
+	rw.B.pos, rw.B.scope = n.Pos, n.Scope
+	if rw.B.pos == nil {
+		rw.B.pos = []Pos{}
+	}
+	f()
+	rw.B.pos, rw.B.scope = pos, scope
+}
+
+// Merge is At for a node that stands for several: it carries all positions.
+func (rw *Rewriter) Merge(ns []*Node, f func()) {
+	m := Node{Scope: ns[0].Scope}
+	seen := map[Pos]bool{}
+	for _, n := range ns {
+		for _, p := range n.Pos {
+			if !seen[p] {
+				seen[p] = true
+				m.Pos = append(m.Pos, p)
+			}
+		}
+	}
+	rw.At(&m, f)
+}
+
+// Copy copies n with its rewritten operands; result types are inferred again if
+// an operand's type changed.
+func (rw *Rewriter) Copy(n *Node) []Value {
+	in := rw.GetAll(n.In)
+	same := true
+	for i, v := range in {
+		same = same && v.Valid() && v.Type().Equal(n.In[i].Type())
+	}
+	if same {
+		return copyNode(rw.B, n, in, map[Value]Value{})
+	}
+	var out []Value
+	rw.At(n, func() { out = rw.B.Emit(n.Op, n.Attrs, in...) })
+	return out
+}
+
+func (rw *Rewriter) visit(n *Node) {
+	done := true
+	for i := range n.Out {
+		done = done && rw.Done(n.Result(i))
+	}
+	if done && len(n.Out) > 0 {
+		return
+	}
+	var out []Value
+	rw.At(n, func() { out = rw.fn(rw, n) })
+	if out == nil {
+		// The callback may have set the results itself.
+		for i := range n.Out {
+			if !rw.Done(n.Result(i)) {
+				out = rw.Copy(n)
+				break
+			}
+		}
+		if out == nil {
+			return
+		}
+	}
+	for i := range n.Out {
+		v := Value{}
+		if i < len(out) {
+			v = out[i]
+		}
+		if !v.Valid() {
+			v = Value{rw.B.bad, 0}
+		}
+		rw.Set(n.Result(i), v)
+	}
+}
