@@ -1,0 +1,177 @@
+// Package devices is the contract between lowering and the machines that run a
+// program. It does not assume a CPU: buffers are opaque, copies are explicit,
+// work goes to an ordered queue and may complete later, and a whole step can be
+// captured once and replayed (a task list on a CPU, a CUDA graph, a Metal
+// command buffer).
+//
+// A device is a value; nothing registers itself. It offers kernels, each a
+// table row saying which op it implements and under what conditions, and
+// packed layouts for weights.
+package devices
+
+import (
+	"context"
+	"time"
+
+	"github.com/trit-ml/trit/graph"
+)
+
+// Feature names something a machine may have, such as "avx2", "f16c" or
+// "sm_80".
+type Feature string
+
+// Device is one machine that can run programs. Implementations are safe for
+// concurrent use.
+type Device interface {
+	// Name is short and stable, such as "avx2" or "cuda:0".
+	Name() string
+	// Has reports whether this machine has the feature, after toggles.
+	Has(Feature) bool
+	// Kernels lists every kernel of the device, also those whose features this
+	// machine lacks, so that choices can be explained for another machine.
+	Kernels() []Kernel
+	// Layouts lists the packed weight layouts that kernels may ask for.
+	Layouts() []Layout
+	// Alloc returns zeroed memory, or an error that says how much was asked
+	// for and how much there is.
+	Alloc(bytes int) (Buffer, error)
+	// Wrap returns a read-only buffer over host memory without a copy, if the
+	// device can read it directly. The memory must outlive the buffer.
+	Wrap(host []byte) (Buffer, bool)
+	// NewQueue returns an ordered queue.
+	NewQueue() (Queue, error)
+}
+
+// Buffer is device memory. What is inside is the device's business.
+type Buffer interface {
+	Size() int // bytes
+	Free() error
+}
+
+// Align is the alignment, in bytes, that lowering gives every operand's offset.
+const Align = 128
+
+// Queue runs copies and launches in order. Calls may return before the work is
+// done; host memory given to Write or Read must stay untouched until Sync. A
+// Queue is used by one goroutine at a time.
+type Queue interface {
+	Write(dst Buffer, off int, src []byte) error
+	Read(dst []byte, src Buffer, off int) error
+	Copy(dst Buffer, dstOff int, src Buffer, srcOff, bytes int) error
+	// Launch runs launches once, in order: for work not worth capturing.
+	Launch(launches ...Launch) error
+	// Capture prepares a sequence for repeated replay. The buffers bound in it
+	// must stay allocated.
+	Capture(launches []Launch) (Sequence, error)
+	// Sync waits until everything queued so far is done, or ctx is cancelled,
+	// and returns the first error of the work.
+	Sync(ctx context.Context) error
+	Close() error
+}
+
+// Sequence is a captured list of launches.
+type Sequence interface {
+	// Replay enqueues the sequence on the queue that captured it. It does not
+	// allocate.
+	Replay() error
+	// Profile runs the sequence once with a measurement around each launch and
+	// waits for it.
+	Profile() ([]time.Duration, error)
+	Free() error
+}
+
+// Launch is one bound kernel call, made by Kernel.Bind and understood only by
+// the queues of the same device.
+type Launch any
+
+// Operand is one operand or result of a call. While a kernel is chosen, Buf is
+// nil; when it is bound, the operand lies at Off in Buf.
+type Operand struct {
+	Elem   graph.DType
+	Dims   []int // concrete extents
+	Layout graph.Layout
+	Buf    Buffer
+	Off    int // bytes, a multiple of Align
+}
+
+// Len is the number of elements.
+func (o Operand) Len() int {
+	n := 1
+	for _, d := range o.Dims {
+		n *= d
+	}
+	return n
+}
+
+// Bytes is the operand's size in the plain row-major layout.
+func (o Operand) Bytes() int { return o.Len() * o.Elem.Size() }
+
+// Last is the innermost extent, 1 for a scalar.
+func (o Operand) Last() int {
+	if len(o.Dims) == 0 {
+		return 1
+	}
+	return o.Dims[len(o.Dims)-1]
+}
+
+// Rows is the product of all extents but the innermost.
+func (o Operand) Rows() int {
+	n := 1
+	for i := 0; i+1 < len(o.Dims); i++ {
+		n *= o.Dims[i]
+	}
+	return n
+}
+
+// Call is one node with concrete extents, for which a kernel is chosen and
+// bound.
+type Call struct {
+	Op      *graph.OpDef
+	Attrs   any
+	In, Out []Operand
+	Scratch Operand // u8, Kernel.Scratch bytes, only when binding
+	Where   string  // position and scope, for messages
+}
+
+// Kernel is one implementation of one op: a row of a device's table.
+type Kernel struct {
+	// Name says everything: op, shape family, data types, instruction set,
+	// such as "ternary_matmul.i2x8.avx2".
+	Name string
+	// Op is the op implemented; nil is a fallback for every op that has a
+	// reference implementation.
+	Op *graph.OpDef
+	// Needs lists the features without which the kernel cannot run.
+	Needs []Feature
+	// Accept returns nil, or why the kernel does not fit the call's extents,
+	// element types and attributes. A nil Accept takes everything.
+	Accept func(*Call) error
+	// Layouts gives the layout required of each operand, by operand index;
+	// operands beyond its length are plain. Only operands that are computed
+	// once at load (weights) may ask for a packed layout.
+	Layouts []graph.Layout
+	// Order names the kernel's reduction order. Kernels of one op with the same
+	// Order give bit-identical rows at every extent and thread count, so
+	// lowering may mix them between plans; an empty Order is the kernel's own.
+	Order string
+	// Cost estimates the call in nanoseconds, for choosing only.
+	Cost func(*Call) float64
+	// Scratch is the bytes of temporary memory the call needs; nil is none.
+	Scratch func(*Call) int
+	// InPlace lists the pairs of operand and result that may share memory,
+	// beside those that the op itself updates.
+	InPlace []graph.Update
+	// Bind makes the launch. It may do everything that need not be repeated.
+	Bind func(*Call) (Launch, error)
+}
+
+// Layout is a packed form of a row-major tensor.
+type Layout struct {
+	Name graph.Layout
+	Elem graph.DType
+	// Bytes is the packed size for the given extents.
+	Bytes func(dims []int) int
+	// Pack makes the launch that packs the plain operand in into out, which has
+	// this layout.
+	Pack func(in, out Operand) (Launch, error)
+}
