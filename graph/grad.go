@@ -16,6 +16,13 @@ type GradCtx struct {
 	DOut []Value
 }
 
+// Self emits the op being differentiated again, with other attributes and
+// operands: many ops are their own gradient. (Naming the op inside its own
+// definition would be an initialisation cycle.) It returns the first result.
+func (c *GradCtx) Self(attrs any, in ...Value) Value {
+	return c.B.Emit(c.Node.Op, attrs, in...)[0]
+}
+
 // ErrNoGrad is wrapped by errors about ops that declare no gradient.
 var ErrNoGrad = errors.New("op has no gradient")
 

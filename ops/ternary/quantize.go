@@ -1,0 +1,103 @@
+package ternary
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/ops"
+)
+
+// ScaleAttrs names how the scale is found; "absmean" is the mean absolute
+// weight of the whole matrix.
+type ScaleAttrs struct{ Scale string }
+
+// AbsMean is the quantizer of BitNet b1.58.
+var AbsMean = ScaleAttrs{Scale: "absmean"}
+
+// WeightEps is the smallest mean, applied before the inverse.
+const WeightEps = 1e-5
+
+func (a ScaleAttrs) check() error {
+	if a.Scale != "absmean" {
+		return fmt.Errorf("scale is %q, want absmean", a.Scale)
+	}
+	return nil
+}
+
+// InverseScale returns s = 1/max(mean|w|, WeightEps) in f32, the factor that
+// brings weights to the ternary grid. The mean is accumulated in float64.
+func InverseScale(w []float32) float32 {
+	var sum float64
+	for _, v := range w {
+		sum += math.Abs(float64(v))
+	}
+	return 1 / max(float32(sum/float64(max(len(w), 1))), WeightEps)
+}
+
+// Code returns clamp(round(w·s), −1, 1), half to even.
+func Code(w, s float32) int8 {
+	switch p := w * s; {
+	case p > 0.5:
+		return 1
+	case p < -0.5:
+		return -1
+	}
+	return 0 // 0.5 itself rounds to the even 0; NaN has no code
+}
+
+// QuantizeOp is the absmean weight quantizer: codes, and the scale γ that they
+// are multiplied by (Ma et al. 2024, "The Era of 1-bit LLMs").
+var QuantizeOp = graph.Define(graph.Def[ScaleAttrs]{
+	Name: "ternary.quantize", Doc: "absmean quantization to {-1,0,+1}", In: "w", Out: "t, gamma",
+	Infer: func(a ScaleAttrs, in []graph.Type) ([]graph.Type, error) {
+		if err := ops.Check(in, ops.Float("w", 2)); err != nil {
+			return nil, err
+		}
+		return []graph.Type{graph.T(graph.Tern, in[0].Shape...), graph.T(graph.F32)}, a.check()
+	},
+	Ref: func(_ ScaleAttrs, in, out []graph.Tensor) error {
+		w, err := in[0].ToF32()
+		if err != nil {
+			return err
+		}
+		s := InverseScale(w.F32())
+		t := out[0].I8()
+		for i, v := range w.F32() {
+			t[i] = Code(v, s)
+		}
+		out[1].F32()[0] = 1 / s
+		return nil
+	},
+})
+
+// Quantize returns the codes tern[N,K] and the scale f32[] of w [N,K].
+func Quantize(w graph.Value) (t, gamma graph.Value) {
+	out := QuantizeOp.Emit(AbsMean, w)
+	return out[0], out[1]
+}
+
+// FakeOp is quantization followed by dequantization, in floats. Its gradient is
+// the identity, also through the scale (straight-through estimator).
+var FakeOp = graph.Define(graph.Def[ScaleAttrs]{
+	Name: "ternary.fake", Doc: "absmean ternary quantization, dequantized", In: "w", Out: "y",
+	Phases: graph.Declared | graph.Training,
+	Infer: func(a ScaleAttrs, in []graph.Type) ([]graph.Type, error) {
+		if err := ops.Check(in, ops.F32("w", 2)); err != nil {
+			return nil, err
+		}
+		return []graph.Type{in[0]}, a.check()
+	},
+	Ref: func(_ ScaleAttrs, in, out []graph.Tensor) error {
+		w, y := in[0].F32(), out[0].F32()
+		s := InverseScale(w)
+		for i, v := range w {
+			y[i] = float32(Code(v, s)) / s
+		}
+		return nil
+	},
+	Grad: func(_ ScaleAttrs, c *graph.GradCtx) ([]graph.Value, error) { return c.DOut, nil },
+})
+
+// Fake returns w rounded to its ternary grid, with straight-through gradient.
+func Fake(w graph.Value) graph.Value { return FakeOp.One(AbsMean, w) }
