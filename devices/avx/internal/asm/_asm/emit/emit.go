@@ -1,0 +1,87 @@
+// Package emit holds the few phrases that the kernel generators share.
+package emit
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// Begin sets what every generated file has in common.
+func Begin() {
+	ConstraintExpr("amd64,!purego")
+}
+
+// Func starts a leaf function without a frame.
+func Func(name, signature string, doc ...string) {
+	TEXT(name, NOSPLIT, signature)
+	Pragma("noescape")
+	Doc(doc...)
+}
+
+// Ptr loads a pointer or integer argument.
+func Ptr(name string) reg.GPVirtual {
+	r := GP64()
+	Load(Param(name), r)
+	return r
+}
+
+// Ret ends a function that has used 256- or 512-bit registers.
+func Ret() {
+	VZEROUPPER()
+	RET()
+}
+
+// Loop emits body while n counts down to zero. n is consumed; body is skipped
+// when n is zero.
+func Loop(label string, n reg.Register, body func()) {
+	TESTQ(n, n)
+	JZ(LabelRef(label + "_end"))
+	Label(label)
+	body()
+	DECQ(n)
+	JNZ(LabelRef(label))
+	Label(label + "_end")
+}
+
+// Rows addresses up to 12 strided rows: a base register for every three.
+type Rows struct {
+	bases  []reg.GPVirtual
+	stride reg.GPVirtual
+}
+
+// NewRows prepares the addresses of n rows. base is kept as the first row's
+// pointer and stride is in bytes.
+func NewRows(base, stride reg.GPVirtual, n int) Rows {
+	r := Rows{[]reg.GPVirtual{base}, stride}
+	for i := 3; i < n; i += 3 {
+		next := GP64()
+		LEAQ(Mem{Base: r.bases[len(r.bases)-1], Index: stride, Scale: 2}, next)
+		ADDQ(stride, next)
+		r.bases = append(r.bases, next)
+	}
+	return r
+}
+
+// At is row i at a byte offset.
+func (r Rows) At(i, offset int) Mem {
+	m := Mem{Base: r.bases[i/3], Disp: offset}
+	if i%3 > 0 {
+		m.Index, m.Scale = r.stride, uint8(i%3)
+	}
+	return m
+}
+
+// Advance moves all rows by a constant number of bytes.
+func (r Rows) Advance(bytes int) {
+	for _, b := range r.bases {
+		ADDQ(U32(uint32(bytes)), b)
+	}
+}
+
+// AdvanceBy moves all rows by a register's number of bytes.
+func (r Rows) AdvanceBy(bytes reg.Register) {
+	for _, b := range r.bases {
+		ADDQ(bytes, b)
+	}
+}
