@@ -95,9 +95,20 @@ func (b *Builder) source(op Op[NameAttrs], name string, t Type) Value {
 		return v
 	}
 	n := b.add(op.OpDef, NameAttrs{name}, nil, []Type{t})
-	n.names = []string{name[strings.LastIndexByte(name, '/')+1:]}
+	n.names = []string{hintFor(name)}
 	b.sources[key] = n.Result(0)
 	return n.Result(0)
+}
+
+// hintFor shortens "model.layers.0.mlp.up_proj.weight" to "up_proj".
+func hintFor(name string) string {
+	parts := strings.FieldsFunc(name, func(r rune) bool { return r == '.' || r == '/' })
+	if n := len(parts); n > 1 && parts[n-1] == "weight" {
+		return parts[n-2]
+	} else if n > 0 {
+		return parts[n-1]
+	}
+	return name
 }
 
 func (b *Builder) checkType(t Type) error {

@@ -47,6 +47,7 @@ type OpDef struct {
 	Exact    bool
 	View     bool
 	Updates  []Update
+	Rowwise  []int
 	Phases   Phase
 	Body     *Body // nil for a primitive op
 
@@ -73,6 +74,7 @@ type Def[A comparable] struct {
 	Exact    bool     // results are bit-identical on every device
 	View     bool     // the result is the first operand's memory with another shape
 	Updates  []Update // operands updated in place
+	Rowwise  []int    // operands of which row i is all that row i of the results needs
 	Phases   Phase    // phases in which the op is legal; AnyPhase by default
 
 	// Infer returns the result types, or an error that says what was wanted.
@@ -96,7 +98,7 @@ type Op[A comparable] struct{ *OpDef }
 func Define[A comparable](d Def[A]) Op[A] {
 	op := &OpDef{
 		Name: d.Name, Doc: d.Doc, Commutes: d.Commutes, Exact: d.Exact,
-		View: d.View, Updates: d.Updates, Phases: d.Phases,
+		View: d.View, Updates: d.Updates, Rowwise: d.Rowwise, Phases: d.Phases,
 		attrType: reflect.TypeFor[A](),
 	}
 	_, op.file, _, _ = runtime.Caller(1)

@@ -6,14 +6,16 @@ package graph
 type Rewriter struct {
 	B   *Builder
 	old *Graph
-	fn  func(rw *Rewriter, n *Node) []Value
+	fn  func(rw *Rewriter, n *Node) (out []Value, done bool)
 	m   map[Value]Value
 }
 
-// Rewrite visits every node of g in order. fn returns the replacement of the
-// node's results, or nil to copy the node. Nodes that end up unused are
-// dropped. New nodes inherit the position and scope of the node they replace.
-func Rewrite(g *Graph, fn func(rw *Rewriter, n *Node) []Value) (*Graph, error) {
+// Rewrite visits every node of g in order. fn returns done = false to copy the
+// node, or done = true with the replacements of its results; results that get
+// none (because Set provided them, or because nothing needs them any more) may
+// be left out. Nodes that end up unused are dropped. New nodes inherit the
+// position and scope of the node they replace.
+func Rewrite(g *Graph, fn func(rw *Rewriter, n *Node) (out []Value, done bool)) (*Graph, error) {
 	rw := &Rewriter{B: NewBuilder(g.Name), old: g, fn: fn, m: map[Value]Value{}}
 	rw.B.syms = append([]Sym(nil), g.Syms...)
 	for _, n := range g.Nodes {
@@ -107,27 +109,15 @@ func (rw *Rewriter) visit(n *Node) {
 		return
 	}
 	var out []Value
-	rw.At(n, func() { out = rw.fn(rw, n) })
-	if out == nil {
-		// The callback may have set the results itself.
-		for i := range n.Out {
-			if !rw.Done(n.Result(i)) {
-				out = rw.Copy(n)
-				break
-			}
+	rw.At(n, func() {
+		var done bool
+		if out, done = rw.fn(rw, n); !done {
+			out = rw.Copy(n)
 		}
-		if out == nil {
-			return
+	})
+	for i, v := range out {
+		if i < len(n.Out) {
+			rw.Set(n.Result(i), v)
 		}
-	}
-	for i := range n.Out {
-		v := Value{}
-		if i < len(out) {
-			v = out[i]
-		}
-		if !v.Valid() {
-			v = Value{rw.B.bad, 0}
-		}
-		rw.Set(n.Result(i), v)
 	}
 }

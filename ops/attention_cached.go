@@ -13,6 +13,7 @@ import (
 var CachedAttentionOp = graph.Define(graph.Def[AttentionAttrs]{
 	Name: "attention.cached", Doc: "causal grouped-query attention over a paged cache",
 	In: "q, kc, vc, seq, pos, table", Out: "o",
+	Rowwise: []int{0, 3, 4},
 	Infer: func(a AttentionAttrs, in []graph.Type) ([]graph.Type, error) {
 		if err := Check(in, F32("q", 2), Float("kc", 3), Float("vc", 3), I32("seq", 1), I32("pos", 1), I32("table", 2)); err != nil {
 			return nil, err

@@ -12,6 +12,7 @@ type CastAttrs struct{ To string }
 // CastOp converts between floating-point types, rounding half to even.
 var CastOp = graph.Define(graph.Def[CastAttrs]{
 	Name: "cast", Doc: "x converted to another floating-point type", In: "x", Out: "y",
+	Rowwise: []int{0},
 	Infer: func(a CastAttrs, in []graph.Type) ([]graph.Type, error) {
 		to, err := graph.ParseDType(a.To)
 		if err != nil {

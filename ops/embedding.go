@@ -9,6 +9,7 @@ import (
 // EmbeddingOp looks up rows of a table and widens them to f32.
 var EmbeddingOp = graph.Define(graph.Def[graph.None]{
 	Name: "embedding", Doc: "y[i] = table[ids[i]]", In: "table, ids", Out: "y",
+	Rowwise: []int{1},
 	Infer: func(_ graph.None, in []graph.Type) ([]graph.Type, error) {
 		if err := Check(in, Float("table", 2), I32("ids", 1)); err != nil {
 			return nil, err

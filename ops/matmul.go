@@ -13,6 +13,7 @@ type MatMulAttrs struct{ TA, TB bool }
 // widened, not the activations narrowed.
 var MatMulOp = graph.Define(graph.Def[MatMulAttrs]{
 	Name: "matmul", Doc: "y = op(a) op(b), op transposes where ta, tb say so", In: "a, b", Out: "y",
+	Rowwise: []int{0},
 	Infer: func(at MatMulAttrs, in []graph.Type) ([]graph.Type, error) {
 		if err := Check(in, F32("a", 2), Float("b", 2)); err != nil {
 			return nil, err

@@ -52,6 +52,7 @@ func (a QuantAttrs) Code(x, s float32) float32 {
 // second result is the scale s: codes divided by s approximate x.
 var QuantActOp = graph.Define(graph.Def[QuantAttrs]{
 	Name: "quant.act", Doc: "absmax quantization per token", In: "x", Out: "q, s",
+	Rowwise: []int{0},
 	Infer: func(a QuantAttrs, in []graph.Type) ([]graph.Type, error) {
 		if err := Check(in, F32("x", 2)); err != nil {
 			return nil, err
@@ -83,6 +84,7 @@ func QuantAct(x graph.Value, a QuantAttrs) (q, s graph.Value) {
 var FakeQuantOp = graph.Define(graph.Def[QuantAttrs]{
 	Name: "quant.fake", Doc: "absmax quantization per token, dequantized", In: "x", Out: "y",
 	Phases: graph.Declared | graph.Training,
+	Rowwise: []int{0},
 	Infer: func(a QuantAttrs, in []graph.Type) ([]graph.Type, error) {
 		if err := Check(in, F32("x", 2)); err != nil {
 			return nil, err

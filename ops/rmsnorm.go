@@ -13,6 +13,7 @@ type NormAttrs struct{ Eps float64 }
 // and mean removal (Zhang and Sennrich 2019).
 var RMSNormOp = graph.Define(graph.Def[NormAttrs]{
 	Name: "rmsnorm", Doc: "y = g * x / sqrt(mean(x²) + eps), per row", In: "x, g", Out: "y",
+	Rowwise: []int{0},
 	Infer: func(_ NormAttrs, in []graph.Type) ([]graph.Type, error) {
 		if err := Check(in, F32("x", -1), F32("g", 1)); err != nil {
 			return nil, err

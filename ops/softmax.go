@@ -9,6 +9,7 @@ import (
 // SoftmaxOp normalises the exponentials of each row.
 var SoftmaxOp = graph.Define(graph.Def[graph.None]{
 	Name: "softmax", Doc: "y = exp(x) / Σ exp(x), per row", In: "x", Out: "y",
+	Rowwise: []int{0},
 	Infer: func(_ graph.None, in []graph.Type) ([]graph.Type, error) {
 		return one(in[0]), Check(in, F32("x", -1))
 	},

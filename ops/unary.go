@@ -23,7 +23,7 @@ func unary(name, doc string, f, df func(x float64) float64) (fwd, bwd graph.Op[g
 	})
 	grad := bwd
 	fwd = graph.Define(graph.Def[graph.None]{
-		Name: name, Doc: doc, In: "x", Out: "y",
+		Name: name, Doc: doc, In: "x", Out: "y", Rowwise: []int{0},
 		Infer: func(_ graph.None, in []graph.Type) ([]graph.Type, error) {
 			return one(in[0]), Check(in, F32("x", -1))
 		},

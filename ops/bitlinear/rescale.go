@@ -11,6 +11,7 @@ import (
 // activation scale of the row and γ the weight scale.
 var RescaleOp = graph.Define(graph.Def[graph.None]{
 	Name: "rescale", Doc: "y = acc * (gamma / s), per row", In: "acc, s, gamma", Out: "y",
+	Rowwise: []int{0, 1},
 	Infer: func(_ graph.None, in []graph.Type) ([]graph.Type, error) {
 		err := ops.Check(in, ops.Want{Name: "acc", Elems: []graph.DType{graph.I32}, Rank: 2}, ops.F32("s", 2), ops.F32("gamma", 0))
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 // y[i,n] = Σ_k q[i,k]·t[n,k] in int32. |y| ≤ 128·K, so K may be up to 2^24.
 var MatMulOp = graph.Define(graph.Def[graph.None]{
 	Name: "ternary.matmul", Doc: "y = q tᵀ in int32", In: "q, t", Out: "y", Exact: true,
+	Rowwise: []int{0},
 	Infer: func(_ graph.None, in []graph.Type) ([]graph.Type, error) {
 		err := ops.Check(in, ops.Want{Name: "q", Elems: []graph.DType{graph.I8}, Rank: 2},
 			ops.Want{Name: "t", Elems: []graph.DType{graph.Tern}, Rank: 2})
