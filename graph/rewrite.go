@@ -121,3 +121,29 @@ func (rw *Rewriter) visit(n *Node) {
 		}
 	}
 }
+
+// InputOnce declares an input on first use and returns the same value after.
+func (rw *Rewriter) InputOnce(name string, elem DType, dims ...Dim) Value {
+	if v, ok := rw.B.sources[InputOp.Name+" "+name]; ok && v.Type().Equal(T(elem, dims...)) {
+		return v
+	}
+	var v Value
+	rw.At(&Node{}, func() { v = rw.B.Input(name, elem, dims...) })
+	return v
+}
+
+// Reopen copies g into a new builder, so that nodes can be added to it. The map
+// leads from g's values to the copies.
+func Reopen(g *Graph) (*Builder, map[Value]Value) {
+	b := NewBuilder(g.Name)
+	b.syms = append([]Sym(nil), g.Syms...)
+	m := map[Value]Value{}
+	for _, n := range g.Nodes {
+		in := make([]Value, len(n.In))
+		for i, v := range n.In {
+			in[i] = m[v]
+		}
+		copyNode(b, n, in, m)
+	}
+	return b, m
+}

@@ -1,0 +1,120 @@
+package passes
+
+import (
+	"fmt"
+
+	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/ops"
+)
+
+// Grad differentiates the first output, a scalar loss, with respect to every
+// param for which want is true (nil: all), and appends the gradients to the
+// outputs in the order of the graph's params. A param that the loss does not
+// depend on is an error: it would never be trained.
+func Grad(want func(param string) bool) Pass {
+	return Pass{"grad", func(g *graph.Graph) (*graph.Graph, error) {
+		if len(g.Outs) == 0 {
+			return nil, fmt.Errorf("the graph has no loss")
+		}
+		b, m := graph.Reopen(g)
+		var wrt []graph.Value
+		for _, p := range g.Params() {
+			if want == nil || want(graph.SourceName(p)) {
+				wrt = append(wrt, m[p.Result(0)])
+			}
+		}
+		grads, err := graph.Gradients(b, m[g.Outs[0]], wrt, ops.Add)
+		if err != nil {
+			return nil, err
+		}
+		var outs []graph.Value
+		for _, v := range g.Outs {
+			outs = append(outs, m[v])
+		}
+		for i, d := range grads {
+			name := graph.SourceName(wrt[i].Node())
+			if !d.Valid() {
+				return nil, fmt.Errorf("%s: the loss does not depend on param %q", wrt[i].Node().Where(), name)
+			}
+			outs = append(outs, b.Name(d, "d."+wrt[i].Hint()))
+		}
+		return b.Finish(outs...)
+	}}
+}
+
+// AdamW configures the Optimizer pass.
+type AdamW struct {
+	Beta1, Beta2, Eps float64
+	MaxNorm           float64 // global gradient norm; 0 does not clip
+	// Decay reports whether a param's weights decay; nil: every param's.
+	Decay func(param string, t graph.Type) bool
+	// Want must be the one given to Grad.
+	Want func(param string) bool
+}
+
+// HyperInput is the input f32[4] that carries a step's learning rate, weight
+// decay and bias corrections; see ops.AdamWOp.
+const HyperInput = "hyper"
+
+// Names of the optimizer's moments for a param.
+const (
+	Moment1 = "adam.m/"
+	Moment2 = "adam.v/"
+)
+
+// Optimizer turns trained params into states and replaces their gradients among
+// the outputs by AdamW updates in place. The outputs become the original ones
+// and the gradients' global norm before clipping.
+func Optimizer(o AdamW) Pass {
+	return Pass{"optimizer", func(g *graph.Graph) (*graph.Graph, error) {
+		trained := map[*graph.Node]bool{}
+		var params []*graph.Node
+		for _, p := range g.Params() {
+			if o.Want == nil || o.Want(graph.SourceName(p)) {
+				trained[p] = true
+				params = append(params, p)
+			}
+		}
+		keep := len(g.Outs) - len(params)
+		if keep < 1 {
+			return nil, fmt.Errorf("%d outputs for %d params; run the grad pass first", len(g.Outs), len(params))
+		}
+		state, err := graph.Rewrite(g, func(rw *graph.Rewriter, n *graph.Node) ([]graph.Value, bool) {
+			if !trained[n] {
+				return nil, false
+			}
+			t := n.Out[0]
+			return []graph.Value{rw.B.State(graph.SourceName(n), t.Elem, t.Shape...)}, true
+		})
+		if err != nil {
+			return nil, err
+		}
+		b, m := graph.Reopen(state)
+		defer b.Scope("optimizer")()
+		byName := map[string]graph.Value{}
+		for _, s := range state.States() {
+			byName[graph.SourceName(s)] = m[s.Result(0)]
+		}
+		var outs, sq []graph.Value
+		for _, v := range state.Outs[:keep] {
+			outs = append(outs, m[v])
+		}
+		grads := make([]graph.Value, len(params))
+		for i, d := range state.Outs[keep:] {
+			grads[i] = m[d]
+			sq = append(sq, ops.SqSumOp.One(graph.None{}, m[d]))
+		}
+		clip := ops.ClipOp.Emit(ops.ClipAttrs{Max: o.MaxNorm}, sq...)
+		hyper := b.Input(HyperInput, graph.F32, graph.C(4))
+		for i, p := range params {
+			name, t := graph.SourceName(p), p.Out[0]
+			a := ops.AdamWAttrs{Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, Decay: 1}
+			if o.Decay != nil && !o.Decay(name, t) {
+				a.Decay = 0
+			}
+			ops.AdamWOp.Emit(a, byName[name], grads[i],
+				b.State(Moment1+name, graph.F32, t.Shape...), b.State(Moment2+name, graph.F32, t.Shape...), hyper, clip[0])
+		}
+		return b.Finish(append(outs, b.Name(clip[1], "grad_norm"))...)
+	}}
+}

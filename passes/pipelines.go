@@ -1,0 +1,89 @@
+package passes
+
+import (
+	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/ops/bitlinear"
+)
+
+// InferOptions configures the infer pipeline.
+type InferOptions struct {
+	Cache   Cache
+	MaxRows int                     // most tokens whose logits a step returns
+	Packed  func(param string) bool // see LowerBitLinear
+	Fused   []*graph.OpDef          // fusions to try before the built-in ones
+}
+
+// Infer is the pipeline from a declared model to the graph that is lowered for
+// inference. See Order for why the passes stand in this order.
+func Infer(o InferOptions) Pipeline {
+	return Pipeline{
+		KVCache(o.Cache),
+		LastRow(o.MaxRows),
+		LowerBitLinear(o.Packed),
+		CSE(),
+		MergeSiblings(),
+		Fold(),
+		Fuse(append(append([]*graph.OpDef(nil), o.Fused...), bitlinear.Fused()...)...),
+		DCE(),
+	}
+}
+
+// TrainOptions configures the train pipeline.
+type TrainOptions struct {
+	AdamW AdamW
+	Fused []*graph.OpDef // fusions to try
+	// Plain trains without quantization: every BitLinear becomes an ordinary
+	// linear layer. It is the twin that a ternary model is compared with.
+	Plain bool
+}
+
+// Train is the pipeline from a declared model with a loss to one graph that
+// holds a whole training step: forward, backward, clipping and AdamW.
+func Train(o TrainOptions) Pipeline {
+	quantize := InsertQuantize()
+	if o.Plain {
+		quantize = DropQuantize()
+	}
+	p := Pipeline{
+		quantize,
+		Inline(nil),
+		CSE(),
+		Grad(o.AdamW.Want),
+		Optimizer(o.AdamW),
+		Fold(),
+		CSE(),
+		DCE(),
+	}
+	if len(o.Fused) > 0 {
+		p = append(p, Fuse(o.Fused...))
+	}
+	return p
+}
+
+// Eval is the pipeline for a forward pass in training form, such as a
+// validation loss.
+func Eval(plain bool) Pipeline {
+	quantize := InsertQuantize()
+	if plain {
+		quantize = DropQuantize()
+	}
+	return Pipeline{quantize, Inline(nil), CSE(), DCE()}
+}
+
+// Constraint says that one pass must come before another in every pipeline
+// that has both.
+type Constraint struct{ Before, After, Why string }
+
+// Order lists the constraints between passes; a test holds the pipelines to it.
+var Order = []Constraint{
+	{"kv-cache", "last-row", "only the cached attention is row-wise, so the tail of the last layer can shrink to the wanted rows"},
+	{"last-row", "lower-bitlinear", "it moves through bitlinear as one op instead of three with an integer middle"},
+	{"lower-bitlinear", "cse", "projections of one input each quantize it; cse makes them share"},
+	{"cse", "merge-siblings", "siblings are recognised by their common quantized input"},
+	{"merge-siblings", "fuse", "fuse would bind each projection alone first"},
+	{"insert-quantize", "inline", "a bitlinear is inlined too, but inside a pass that dumps can show"},
+	{"inline", "grad", "fused ops have no gradient of their own"},
+	{"grad", "optimizer", "the optimizer consumes the gradients among the outputs"},
+	{"grad", "fuse", "a fused op could not be differentiated"},
+	{"optimizer", "dce", "forward values that no gradient needs are dropped only when it is known what is needed"},
+}
