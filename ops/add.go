@@ -10,7 +10,7 @@ import (
 var AddOp = graph.Define(graph.Def[graph.None]{
 	Name: "add", Doc: "y = a + b, elementwise; b may be a scalar", In: "a, b", Out: "y", Commutes: true,
 	Rowwise: []int{0, 1},
-	Infer: func(_ graph.None, in []graph.Type) ([]graph.Type, error) { return elementwise2(in) },
+	Infer:   func(_ graph.None, in []graph.Type) ([]graph.Type, error) { return elementwise2(in) },
 	Ref: func(_ graph.None, in, out []graph.Tensor) error {
 		binary(in, out, func(a, b float32) float32 { return a + b })
 		return nil

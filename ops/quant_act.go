@@ -83,7 +83,7 @@ func QuantAct(x graph.Value, a QuantAttrs) (q, s graph.Value) {
 // gradient is the identity (straight-through estimator, Bengio et al. 2013).
 var FakeQuantOp = graph.Define(graph.Def[QuantAttrs]{
 	Name: "quant.fake", Doc: "absmax quantization per token, dequantized", In: "x", Out: "y",
-	Phases: graph.Declared | graph.Training,
+	Phases:  graph.Declared | graph.Training,
 	Rowwise: []int{0},
 	Infer: func(a QuantAttrs, in []graph.Type) ([]graph.Type, error) {
 		if err := Check(in, F32("x", 2)); err != nil {

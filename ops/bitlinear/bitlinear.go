@@ -29,7 +29,7 @@ var Default = Attrs{Bits: 8, Round: "even", Scale: "absmean"}
 var Op = graph.Define(graph.Def[Attrs]{
 	Name: "bitlinear", Doc: "y = dequant(quant(x) · ternary(w)ᵀ)",
 	Phases: graph.Declared, Rowwise: []int{0},
-	Uses:   []*graph.OpDef{ops.FakeQuantOp.OpDef, ternary.FakeOp.OpDef, ops.MatMulOp.OpDef},
+	Uses: []*graph.OpDef{ops.FakeQuantOp.OpDef, ternary.FakeOp.OpDef, ops.MatMulOp.OpDef},
 	Body: `(%x, %w) -> (%y) {
 		%xq = quant.fake(%x) {bits=$bits, round=$round}
 		%wq = ternary.fake(%w) {scale=$scale}
