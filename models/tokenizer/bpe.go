@@ -96,22 +96,22 @@ func (p *mergeParser) parse(left, right string, rank int) (m merge, why string) 
 // NewBytes returns a tokenizer whose token b is the byte b, followed by the
 // given special tokens.
 func NewBytes(specials ...string) (*Tokenizer, error) {
-	return newTrained("bytes", SplitNone, nil, specials)
+	return newTrained("bytes", SplitNone, byteTokens(), nil, specials)
 }
 
-// newTrained lays out a vocabulary: bytes 0 to 255, then what each merge makes,
-// then the specials. In merges, rank and to are filled in here.
-func newTrained(name string, split Split, merges []merge, specials []string) (*Tokenizer, error) {
-	t := &Tokenizer{name: name, split: split, bos: None, eos: None}
-	for b := range 256 {
-		t.text = append(t.text, string([]byte{byte(b)}))
+func byteTokens() []string {
+	text := make([]string, 256)
+	for b := range text {
+		text[b] = string([]byte{byte(b)})
 	}
-	for i := range merges {
-		m := &merges[i]
-		m.rank, m.to = int32(i), int32(len(t.text))
-		t.text = append(t.text, t.text[m.left]+t.text[m.right])
-	}
-	for range t.text {
+	return text
+}
+
+// newTrained returns a tokenizer of normal tokens, their merges, and specials
+// behind them.
+func newTrained(name string, split Split, text []string, merges []merge, specials []string) (*Tokenizer, error) {
+	t := &Tokenizer{name: name, split: split, text: text, bos: None, eos: None}
+	for range text {
 		t.kinds = append(t.kinds, Normal)
 	}
 	for _, s := range specials {
@@ -122,5 +122,8 @@ func newTrained(name string, split Split, merges []merge, specials []string) (*T
 		return nil, err
 	}
 	t.bos, t.eos = t.firstSpecial(beginNames), t.firstSpecial(endNames)
-	return t, t.finishBPE(merges)
+	if err := t.finishBPE(merges); err != nil {
+		return nil, err
+	}
+	return t, nil
 }

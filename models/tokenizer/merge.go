@@ -126,6 +126,9 @@ func (e *encoder) mergeHeap(p *pairTable) {
 	n := len(syms)
 	next := grow(&e.next, n)
 	prev := grow(&e.prev, n)
+	if cap(e.heap) < n {
+		e.heap = make([]candidate, 0, n+n/4)
+	}
 	heap := e.heap[:0]
 	for i := range n {
 		prev[i], next[i] = int32(i-1), int32(i+1)
