@@ -83,15 +83,19 @@ var FakeOp = graph.Define(graph.Def[ScaleAttrs]{
 	Name: "ternary.fake", Doc: "absmean ternary quantization, dequantized", In: "w", Out: "y",
 	Phases: graph.Declared | graph.Training,
 	Infer: func(a ScaleAttrs, in []graph.Type) ([]graph.Type, error) {
-		if err := ops.Check(in, ops.F32("w", 2)); err != nil {
+		if err := ops.Check(in, ops.Float("w", 2)); err != nil {
 			return nil, err
 		}
-		return []graph.Type{in[0]}, a.check()
+		return []graph.Type{graph.T(graph.F32, in[0].Shape...)}, a.check()
 	},
 	Ref: func(_ ScaleAttrs, in, out []graph.Tensor) error {
-		w, y := in[0].F32(), out[0].F32()
-		s := InverseScale(w)
-		for i, v := range w {
+		w, err := in[0].ToF32()
+		if err != nil {
+			return err
+		}
+		y := out[0].F32()
+		s := InverseScale(w.F32())
+		for i, v := range w.F32() {
 			y[i] = float32(Code(v, s)) / s
 		}
 		return nil

@@ -1,0 +1,48 @@
+package bitnet158
+
+import (
+	"context"
+	"strings"
+
+	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/models/checkpoint"
+	"github.com/trit-ml/trit/passes"
+)
+
+// Weights supplies a checkpoint's tensors under the names that the declared
+// graph, or the infer pipeline, gives its params. It is what the runtime loads
+// from.
+type Weights struct{ Model *checkpoint.Model }
+
+// Packed reports whether the checkpoint stores the param as ternary codes. It
+// is the argument of passes.LowerBitLinear.
+func (w Weights) Packed(param string) bool {
+	l, err := w.Model.Linear(param)
+	return err == nil && l.Form == checkpoint.Ternary
+}
+
+// Tensor returns the named tensor; it may alias the mapped file.
+func (w Weights) Tensor(ctx context.Context, name string) (graph.Tensor, error) {
+	if err := ctx.Err(); err != nil {
+		return graph.Tensor{}, err
+	}
+	if base, ok := strings.CutSuffix(name, passes.CodesSuffix); ok {
+		l, err := w.Model.Linear(base)
+		if err != nil {
+			return graph.Tensor{}, err
+		}
+		codes, _, err := l.Ternary()
+		return codes, err
+	}
+	if base, ok := strings.CutSuffix(name, passes.GammaSuffix); ok {
+		l, err := w.Model.Linear(base)
+		if err != nil {
+			return graph.Tensor{}, err
+		}
+		// The scale comes with the codes; unpacking twice costs less than
+		// keeping codes of a large model around.
+		_, gamma, err := l.Ternary()
+		return graph.FromF32([]float32{gamma}), err
+	}
+	return w.Model.Tensor(name)
+}
