@@ -9,4 +9,7 @@ var ReLU2Op, ReLU2GradOp = unary("relu2", "y = max(x, 0)²",
 	func(x float64) float64 { return 2 * max(x, 0) })
 
 // ReLU2 returns max(x, 0)², elementwise.
-func ReLU2(x graph.Value) graph.Value { return ReLU2Op.One(graph.None{}, x) }
+func ReLU2(x graph.Value) graph.Value {
+	graph.Helper(x)
+	return ReLU2Op.One(graph.None{}, x)
+}

@@ -37,7 +37,10 @@ func Declare(b *graph.Builder, cfg Config, tok layer.Tokens) graph.Value {
 // attention is grouped-query attention over rotary queries and keys, with a
 // norm before the output projection (SubLN).
 func attention(a graph.Value, cfg Config, tok layer.Tokens) graph.Value {
-	proj := func(x graph.Value, name string, out int) graph.Value { return layer.BitLinear(x, name, cfg.Elem, out) }
+	proj := func(x graph.Value, name string, out int) graph.Value {
+		graph.Helper(x)
+		return layer.BitLinear(x, name, cfg.Elem, out)
+	}
 	q := proj(a, "q_proj", cfg.Heads*cfg.HeadDim)
 	k := proj(a, "k_proj", cfg.KVHeads*cfg.HeadDim)
 	v := proj(a, "v_proj", cfg.KVHeads*cfg.HeadDim)

@@ -43,6 +43,7 @@ func param(x graph.Value, name string, elem graph.DType, dims ...int) graph.Valu
 	if b == nil {
 		return graph.Value{}
 	}
+	graph.Helper(x)
 	return b.Param(b.Path(name)+".weight", elem, dims...)
 }
 
