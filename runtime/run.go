@@ -1,0 +1,350 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"unsafe"
+
+	"github.com/trit-ml/trit/devices"
+	"github.com/trit-ml/trit/graph"
+)
+
+// Run is the memory of one sequence of steps: an arena for activations, the
+// states, and the plans bound to both. It is used by one goroutine at a time;
+// Runs of one Program do not disturb each other.
+type Run struct {
+	p      *Program
+	q      devices.Queue
+	arena  devices.Buffer // nil until the first plan
+	states map[int]location
+	in     []given
+	out    [][]byte
+	plans  map[symKey]*bound
+	now    *bound // of the last step
+	ran    bool   // the last step succeeded: outputs can be read
+	clock  uint64
+	key    symKey // scratch of Step
+	misuse error  // of a setter, reported by the next step
+	closed bool
+}
+
+// given is what an input was set to.
+type given struct {
+	data []byte
+	dims []int // nil where only the size is known
+}
+
+// symKey is the values of the free symbols; unused places are zero.
+type symKey [maxSyms]int
+
+// bound is a plan bound to a Run's memory.
+type bound struct {
+	key  symKey
+	plan *plan
+	seq  devices.Sequence
+	used uint64 // when it was last stepped
+}
+
+// NewRun allocates states, zeroed, and a queue. Weights must be loaded, unless
+// the graph has no params.
+func (p *Program) NewRun() (*Run, error) {
+	if err := p.ready(); err != nil {
+		return nil, err
+	}
+	q, err := p.dev.NewQueue()
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", p.g.Name, err)
+	}
+	r := &Run{p: p, q: q, states: map[int]location{}, plans: map[symKey]*bound{},
+		in: make([]given, len(p.inputs)), out: make([][]byte, len(p.outs))}
+	p.mu.Lock()
+	p.runs++
+	p.mu.Unlock()
+	for _, v := range p.states {
+		o, err := p.operandAt(v, p.fixed)
+		if err == nil {
+			at := location{bytes: o.bytes}
+			at.buf, err = p.dev.Alloc(o.bytes)
+			r.states[v] = at
+		}
+		if err != nil {
+			delete(r.states, v)
+			return nil, errors.Join(fmt.Errorf("state %q: %w", graph.SourceName(p.vals[v].v.Node()), err), r.Close())
+		}
+	}
+	return r, nil
+}
+
+// ready loads a program that needs no source.
+func (p *Program) ready() error {
+	p.mu.Lock()
+	loaded, closed := p.loaded, p.closed
+	p.mu.Unlock()
+	switch {
+	case closed:
+		return errClosed
+	case loaded:
+		return nil
+	case len(p.g.Params()) > 0:
+		return fmt.Errorf("run %s: its %d params are not loaded: call Load first", p.g.Name, len(p.g.Params()))
+	}
+	return p.Load(context.Background(), nil)
+}
+
+// Program returns what r runs.
+func (r *Run) Program() *Program { return r.p }
+
+// Close frees the run's memory. It is idempotent.
+func (r *Run) Close() error {
+	if r.closed {
+		return nil
+	}
+	r.closed = true
+	errs := []error{r.dropPlans()}
+	if r.arena != nil {
+		errs = append(errs, r.arena.Free())
+	}
+	for _, s := range r.states {
+		errs = append(errs, s.buf.Free())
+	}
+	errs = append(errs, r.q.Close())
+	r.p.mu.Lock()
+	r.p.runs--
+	r.p.mu.Unlock()
+	return errors.Join(errs...)
+}
+
+func (r *Run) dropPlans() error {
+	var errs []error
+	for _, b := range r.plans {
+		errs = append(errs, b.seq.Free())
+	}
+	clear(r.plans)
+	r.now, r.ran = nil, false
+	return errors.Join(errs...)
+}
+
+// SetBytes gives an input's row-major elements. The slice is kept, not copied:
+// every Step reads it, until another one is set. A mistake, such as a handle of
+// another program, is reported by the next Step.
+func (r *Run) SetBytes(in Input, data []byte) { r.set(in, graph.InvalidDType, data, nil) }
+
+// SetI32 is SetBytes for an i32 input.
+func (r *Run) SetI32(in Input, vals []int32) { r.set(in, graph.I32, bytesOf(vals), nil) }
+
+// SetF32 is SetBytes for an f32 input.
+func (r *Run) SetF32(in Input, vals []float32) { r.set(in, graph.F32, bytesOf(vals), nil) }
+
+// Set is SetBytes for a tensor, whose type Step checks.
+func (r *Run) Set(in Input, t graph.Tensor) {
+	r.set(in, t.Elem, t.Data, append([]int{}, t.Dims...))
+}
+
+func (r *Run) set(in Input, elem graph.DType, data []byte, dims []int) {
+	if in < 0 || int(in) >= len(r.in) {
+		r.misuse = fmt.Errorf("input handle %d is not one of graph %s", in, r.p.g.Name)
+		return
+	}
+	want := r.p.vals[r.p.inputs[in]].v.Type()
+	if elem != graph.InvalidDType && elem != want.Elem {
+		r.misuse = fmt.Errorf("input %q is %s, got %s elements", r.inputName(int(in)), want, elem)
+		return
+	}
+	r.in[in] = given{data, dims}
+}
+
+func bytesOf[E any](vals []E) []byte {
+	if len(vals) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(&vals[0])), len(vals)*int(unsafe.Sizeof(vals[0])))
+}
+
+func (r *Run) inputName(i int) string { return graph.SourceName(r.p.vals[r.p.inputs[i]].v.Node()) }
+
+// Step runs the program once on the inputs set before, with one value for each
+// of Program.Syms in order. When it returns nil the outputs can be read and the
+// states are updated; after an error in mid-step, states may be half updated.
+func (r *Run) Step(ctx context.Context, syms ...int) error {
+	b, err := r.prepare(ctx, syms)
+	if err != nil {
+		return fmt.Errorf("step of %s: %w", r.p.g.Name, err)
+	}
+	if err := b.seq.Replay(); err != nil {
+		return fmt.Errorf("step of %s: %w", r.p.g.Name, err)
+	}
+	if err := r.q.Sync(ctx); err != nil {
+		return fmt.Errorf("step of %s: %w", r.p.g.Name, err)
+	}
+	r.ran = true
+	return nil
+}
+
+// prepare finds or makes the plan and writes the inputs.
+func (r *Run) prepare(ctx context.Context, syms []int) (*bound, error) {
+	r.ran = false
+	if r.closed {
+		return nil, errors.New("the run is closed")
+	}
+	if err := errors.Join(r.misuse, ctx.Err()); err != nil {
+		r.misuse = nil
+		return nil, err
+	}
+	b, err := r.find(syms)
+	if err != nil {
+		return nil, err
+	}
+	r.now = b
+	r.clock++
+	b.used = r.clock
+	for i := range b.plan.inputs {
+		o := &b.plan.inputs[i]
+		in := &r.in[i]
+		if len(in.data) != o.bytes || in.dims != nil && !slices.Equal(in.dims, o.dims) {
+			return nil, fmt.Errorf("input %q is set to %v (%d bytes), want %v (%d bytes)", r.inputName(i), in.dims, len(in.data), o.dims, o.bytes)
+		}
+		if o.used && o.bytes > 0 {
+			if err := r.q.Write(r.arena, b.plan.places[o.at.val].off, in.data); err != nil {
+				return nil, fmt.Errorf("input %q: %w", r.inputName(i), err)
+			}
+		}
+	}
+	return b, nil
+}
+
+func (r *Run) find(syms []int) (*bound, error) {
+	if len(syms) == len(r.p.syms) {
+		r.key = symKey{}
+		copy(r.key[:], syms)
+		if r.now != nil && r.now.key == r.key {
+			return r.now, nil
+		}
+		if b := r.plans[r.key]; b != nil {
+			return b, nil
+		}
+	}
+	pl, err := r.p.plan(syms)
+	if err != nil {
+		return nil, err
+	}
+	return r.bind(r.key, pl)
+}
+
+// bind makes room for the plan and binds its calls.
+func (r *Run) bind(key symKey, pl *plan) (*bound, error) {
+	if err := r.grow(pl.arena); err != nil {
+		return nil, err
+	}
+	if len(r.plans) >= r.p.maxPlans {
+		var oldest *bound
+		for _, b := range r.plans {
+			if oldest == nil || b.used < oldest.used {
+				oldest = b
+			}
+		}
+		delete(r.plans, oldest.key)
+		if r.now == oldest {
+			r.now = nil
+		}
+		if err := oldest.seq.Free(); err != nil {
+			return nil, err
+		}
+	}
+	launches := make([]devices.Launch, len(pl.calls))
+	for i := range pl.calls {
+		c := &pl.calls[i]
+		bc := c.call
+		bc.In = r.operands(bc.In, c.in, pl)
+		bc.Out = r.operands(bc.Out, c.out, pl)
+		if c.scratch != nil {
+			bc.Scratch = devices.Operand{Elem: graph.U8, Dims: []int{c.scratch.bytes}, Buf: r.arena, Off: c.scratch.off}
+		}
+		l, err := c.kernel.Bind(&bc)
+		if err != nil {
+			return nil, fmt.Errorf("%s: bind %s: %w", bc.Where, c.kernel.Name, err)
+		}
+		launches[i] = l
+	}
+	seq, err := r.q.Capture(launches)
+	if err != nil {
+		return nil, fmt.Errorf("capture %s: %w", r.p.g.Name, err)
+	}
+	b := &bound{key: key, plan: pl, seq: seq}
+	r.plans[key] = b
+	return b, nil
+}
+
+func (r *Run) operands(os []devices.Operand, at []stored, pl *plan) []devices.Operand {
+	out := make([]devices.Operand, len(os))
+	for i, o := range os {
+		l := r.at(at[i], pl)
+		o.Buf, o.Off = l.buf, l.off
+		out[i] = o
+	}
+	return out
+}
+
+// at is where a value lies under a plan.
+func (r *Run) at(s stored, pl *plan) location {
+	switch r.p.vals[s.val].kind {
+	case atLoad:
+		return r.p.weights[s]
+	case inState:
+		return r.states[s.val]
+	}
+	if sp := pl.places[s.val]; sp != nil {
+		return location{buf: r.arena, off: sp.off, bytes: sp.bytes}
+	}
+	return location{buf: r.arena}
+}
+
+// grow makes the arena large enough. Plans are bound to its memory, so they are
+// made again; growing by half at least keeps that rare.
+func (r *Run) grow(bytes int) error {
+	have := 0
+	if r.arena != nil {
+		have = r.arena.Size()
+	}
+	if r.arena != nil && bytes <= have {
+		return nil
+	}
+	if err := r.dropPlans(); err != nil {
+		return err
+	}
+	if r.arena != nil {
+		if err := r.arena.Free(); err != nil {
+			return err
+		}
+		r.arena = nil
+		bytes = max(bytes, have+have/2)
+	}
+	buf, err := r.p.dev.Alloc(bytes)
+	if err != nil {
+		return fmt.Errorf("arena of %s: %w", r.p.g.Name, err)
+	}
+	r.arena = buf
+	return nil
+}
+
+// Output copies output i of the last step into memory that the next call for
+// the same output reuses. The dims must not be changed.
+func (r *Run) Output(ctx context.Context, i int) (graph.Tensor, error) {
+	if !r.ran || r.closed {
+		return graph.Tensor{}, errors.New("no step has run")
+	}
+	if i < 0 || i >= len(r.now.plan.outs) {
+		return graph.Tensor{}, fmt.Errorf("graph %s has no output %d", r.p.g.Name, i)
+	}
+	o := &r.now.plan.outs[i]
+	if cap(r.out[i]) < o.bytes {
+		r.out[i] = graph.NewTensor(graph.U8, o.bytes).Data
+	}
+	t := graph.Tensor{Elem: r.p.vals[r.p.outs[i]].v.Type().Elem, Dims: o.dims, Data: r.out[i][:o.bytes]}
+	l := r.at(o.at, r.now.plan)
+	if err := errors.Join(r.q.Read(t.Data, l.buf, l.off), r.q.Sync(ctx)); err != nil {
+		return graph.Tensor{}, fmt.Errorf("output %d: %w", i, err)
+	}
+	return t, nil
+}
