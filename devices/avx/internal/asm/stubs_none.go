@@ -134,6 +134,134 @@ func tileTernaryAVX512p2x12(c *int32, ldc int, w *byte, ldw int, q *int8, ldq in
 	panic(noAssembly)
 }
 
+func sumAVX2(s *float32, x *float32, groups int) { panic(noAssembly) }
+
+func sumSquaresAVX2(s *float32, x *float32, groups int) { panic(noAssembly) }
+
+func dotAVX2(s *float32, x *float32, y *float32, groups int) { panic(noAssembly) }
+
+func absMaxAVX2(x *float32, groups int) float32 { panic(noAssembly) }
+
+func maxAVX2(x *float32, groups int) float32 { panic(noAssembly) }
+
+func sumAbsAVX2(s *float64, x *float32, groups int) { panic(noAssembly) }
+
+func scaleMulAbsMaxAVX2(x *float32, w *float32, groups int, r float32) float32 { panic(noAssembly) }
+
+func quantizeAVX2(q *int8, x *float32, groups int, scale float32) int32 { panic(noAssembly) }
+
+func scaleMulQuantizeAVX2(q *int8, x *float32, w *float32, groups int, r float32, scale float32) int32 {
+	panic(noAssembly)
+}
+
+func fakeQuantAVX2(dst *float32, x *float32, n int, scale float32) { panic(noAssembly) }
+
+func quantizeTernaryAVX2(codes *int8, w *float32, groups int, s float32) { panic(noAssembly) }
+
+func fakeQuantTernaryAVX2(dst *float32, w *float32, n int, s float32, gamma float32) {
+	panic(noAssembly)
+}
+
+func addAVX2(dst *float32, a *float32, b *float32, n int) { panic(noAssembly) }
+
+func mulAVX2(dst *float32, a *float32, b *float32, n int) { panic(noAssembly) }
+
+func relu2MulAVX2(dst *float32, gate *float32, up *float32, n int) { panic(noAssembly) }
+
+func scaleAVX2(dst *float32, x *float32, n int, a float32) { panic(noAssembly) }
+
+func axpyAVX2(dst *float32, x *float32, n int, a float32) { panic(noAssembly) }
+
+func scaleMulAVX2(y *float32, x *float32, w *float32, n int, r float32) { panic(noAssembly) }
+
+func rescaleAVX2(dst *float32, acc *int32, n int, s float32) { panic(noAssembly) }
+
+func rescaleAddAVX2(dst *float32, acc *int32, res *float32, n int, s float32) { panic(noAssembly) }
+
+func expAVX2(dst *float32, x *float32, n int, scale float32, shift float32) { panic(noAssembly) }
+
+func adamWAVX2(p *float32, grad *float32, m *float32, v *float32, n int, f *float32) {
+	panic(noAssembly)
+}
+
+func bf16ToF32AVX2(dst *float32, src *uint16, n int) { panic(noAssembly) }
+
+func f16ToF32AVX2(dst *float32, src *uint16, n int) { panic(noAssembly) }
+
+func f32ToF16AVX2(dst *uint16, src *float32, n int) { panic(noAssembly) }
+
+func f32ToBF16AVX2(dst *uint16, src *float32, n int) { panic(noAssembly) }
+
+func dotF32x8AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32) {
+	panic(noAssembly)
+}
+
+func dotF32x4AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32) {
+	panic(noAssembly)
+}
+
+func dotF32x1AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32) {
+	panic(noAssembly)
+}
+
+func dotF32x4x3AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, wtail *byte, xtail *float32) {
+	panic(noAssembly)
+}
+
+func accumF32AVX2(dst *float32, p *float32, v *byte, ldv int, rows int, n int) { panic(noAssembly) }
+
+func dotBF16x8AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32) {
+	panic(noAssembly)
+}
+
+func dotBF16x4AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32) {
+	panic(noAssembly)
+}
+
+func dotBF16x1AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32) {
+	panic(noAssembly)
+}
+
+func dotBF16x4x3AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, wtail *byte, xtail *float32) {
+	panic(noAssembly)
+}
+
+func accumBF16AVX2(dst *float32, p *float32, v *byte, ldv int, rows int, n int) { panic(noAssembly) }
+
+func dotF16x8AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32) {
+	panic(noAssembly)
+}
+
+func dotF16x4AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32) {
+	panic(noAssembly)
+}
+
+func dotF16x1AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32) {
+	panic(noAssembly)
+}
+
+func dotF16x4x3AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, wtail *byte, xtail *float32) {
+	panic(noAssembly)
+}
+
+func accumF16AVX2(dst *float32, p *float32, v *byte, ldv int, rows int, n int) { panic(noAssembly) }
+
+func dotI8x8AVX2(y *int32, w *int8, ldw int, x *int8, n int, wtail *int8, xtail *int8) {
+	panic(noAssembly)
+}
+
+func dotI8x4AVX2(y *int32, w *int8, ldw int, x *int8, n int, wtail *int8, xtail *int8) {
+	panic(noAssembly)
+}
+
+func dotI8x1AVX2(y *int32, w *int8, ldw int, x *int8, n int, wtail *int8, xtail *int8) {
+	panic(noAssembly)
+}
+
+func dotI8x4x2AVX2(y *int32, ldy int, w *int8, ldw int, x *int8, ldx int, n int, wtail *int8, xtail *int8) {
+	panic(noAssembly)
+}
+
 func readStreamAVX2(p *byte, lines int) { panic(noAssembly) }
 
 func peakMaddubsAVX2(iters int) { panic(noAssembly) }

@@ -6,3 +6,8 @@ import "unsafe"
 func bytesToInt8(b []byte) []int8 {
 	return unsafe.Slice((*int8)(unsafe.Pointer(unsafe.SliceData(b))), len(b))
 }
+
+// advance is p moved by some bytes within its slice.
+func advance(p *byte, bytes int) *byte {
+	return (*byte)(unsafe.Add(unsafe.Pointer(p), bytes))
+}
