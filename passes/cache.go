@@ -8,17 +8,35 @@ import (
 )
 
 // Cache describes the paged key/value cache: Blocks blocks of Size positions,
-// shared by up to Seqs sequences of up to Blocks·Size positions.
+// shared by up to Seqs sequences of up to PerSeq·Size positions each.
 type Cache struct {
 	Seqs   int // most sequences alive at once
-	Blocks int
+	Blocks int // in all
+	PerSeq int // most blocks of one sequence
 	Size   int // positions in a block
 	Elem   graph.DType
 }
 
+// NewCache returns a cache that holds seqs sequences of up to context positions
+// at the same time.
+func NewCache(seqs, context, blockSize int, elem graph.DType) Cache {
+	per := (context + blockSize - 1) / blockSize
+	return Cache{Seqs: seqs, Blocks: seqs * per, PerSeq: per, Size: blockSize, Elem: elem}
+}
+
+// Context is the most positions of one sequence.
+func (c Cache) Context() int { return c.PerSeq * c.Size }
+
+func (c Cache) check() error {
+	if c.Seqs < 1 || c.Blocks < 1 || c.PerSeq < 1 || c.Size < 1 {
+		return fmt.Errorf("cache of %d blocks of %d positions for %d sequences of %d blocks: all must be positive", c.Blocks, c.Size, c.Seqs, c.PerSeq)
+	}
+	return nil
+}
+
 // Names of the inputs that the cache and last-row passes add.
 const (
-	TableInput = "table" // i32[Seqs,Blocks]: the cache block of each sequence's positions
+	TableInput = "table" // i32[Seqs,PerSeq]: the cache block of each sequence's positions
 	RowsInput  = "rows"  // i32[R]: which tokens' outputs are wanted
 	RowsSym    = "R"
 )
@@ -29,9 +47,11 @@ func (Cache) StateName(i int, kind string) string { return fmt.Sprintf("cache.%d
 // KVCache replaces each attention by an append to a paged cache and an
 // attention over it. Models never mention the cache.
 func KVCache(c Cache) Pass {
-	layer := 0
 	return Pass{"kv-cache", func(g *graph.Graph) (*graph.Graph, error) {
-		layer = 0
+		if err := c.check(); err != nil {
+			return nil, err
+		}
+		layer := 0
 		return graph.Rewrite(g, func(rw *graph.Rewriter, n *graph.Node) ([]graph.Value, bool) {
 			a, ok := ops.AttentionOp.Of(n)
 			if !ok {
@@ -42,7 +62,7 @@ func KVCache(c Cache) Pass {
 			state := func(kind string) graph.Value {
 				return rw.B.State(c.StateName(layer, kind), c.Elem, graph.C(c.Blocks), graph.C(c.Size), width)
 			}
-			table := rw.InputOnce(TableInput, graph.I32, graph.C(c.Seqs), graph.C(c.Blocks))
+			table := rw.InputOnce(TableInput, graph.I32, graph.C(c.Seqs), graph.C(c.PerSeq))
 			kv := ops.KVAppendOp.Emit(graph.None{}, state("k"), state("v"), in[1], in[2], in[3], in[4], table)
 			layer++
 			return ops.CachedAttentionOp.Emit(a, in[0], kv[0], kv[1], in[3], in[4], table), true

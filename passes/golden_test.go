@@ -28,7 +28,7 @@ func allOps() graph.OpSet {
 func underTest() map[string]passes.Pass {
 	adam := passes.AdamW{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, MaxNorm: 1}
 	all := []passes.Pass{
-		passes.KVCache(passes.Cache{Seqs: 2, Blocks: 4, Size: 4, Elem: graph.F32}),
+		passes.KVCache(passes.Cache{Seqs: 2, Blocks: 4, PerSeq: 4, Size: 4, Elem: graph.F32}),
 		passes.LastRow(8),
 		passes.LowerBitLinear(func(p string) bool { return strings.HasPrefix(p, "packed") }),
 		passes.CSE(), passes.Fold(), passes.DCE(), passes.MergeSiblings(),

@@ -14,7 +14,7 @@ import (
 )
 
 func pipelines() map[string]passes.Pipeline {
-	cache := passes.Cache{Seqs: 2, Blocks: 4, Size: 4, Elem: graph.F32}
+	cache := passes.Cache{Seqs: 2, Blocks: 4, PerSeq: 4, Size: 4, Elem: graph.F32}
 	adam := passes.AdamW{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, MaxNorm: 1}
 	return map[string]passes.Pipeline{
 		"infer":       passes.Infer(passes.InferOptions{Cache: cache, MaxRows: 4}),

@@ -101,7 +101,7 @@ func TestInterpreterOnPublishedModels(t *testing.T) {
 						t.Errorf("declared form: logits differ by %.3g", d)
 					}
 				}
-				cache := passes.Cache{Seqs: 2, Blocks: 8, Size: 4, Elem: graph.F32}
+				cache := passes.Cache{Seqs: 2, Blocks: 8, PerSeq: 8, Size: 4, Elem: graph.F32}
 				infer, err := passes.Infer(passes.InferOptions{Cache: cache, MaxRows: 8, Packed: w.Packed}).Run(declared, nil)
 				if err != nil {
 					t.Fatal(err)
