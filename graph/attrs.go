@@ -3,6 +3,7 @@ package graph
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -41,6 +42,9 @@ func attrFields(t reflect.Type) ([]attrField, error) {
 		name := f.Tag.Get("ir")
 		if name == "" {
 			name = strings.ToLower(f.Name)
+		}
+		if !isWord(name) || slices.ContainsFunc(fs, func(o attrField) bool { return o.name == name }) {
+			return nil, fmt.Errorf("attributes %s: field %s has a bad or repeated name %q", t, f.Name, name)
 		}
 		fs = append(fs, attrField{name: name, index: i})
 	}

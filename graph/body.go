@@ -2,7 +2,9 @@ package graph
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -39,6 +41,9 @@ func parseBody(text string, ops OpSet, owner *OpDef) (*Body, error) {
 			return nil, err
 		}
 	}
+	if r := sc.rest(); r != "" {
+		return nil, fmt.Errorf("unexpected %q before {", r)
+	}
 	defined := map[string]bool{}
 	for _, n := range body.In {
 		if defined[n] {
@@ -74,8 +79,15 @@ func parseBody(text string, ops OpSet, owner *OpDef) (*Body, error) {
 }
 
 func (op *OpDef) checkBodyStmt(st *Stmt, defined map[string]bool) error {
-	if st.Op == ParamOp.OpDef || st.Op == StateOp.OpDef {
+	switch {
+	case st.Op == ParamOp.OpDef || st.Op == StateOp.OpDef:
 		return fmt.Errorf("a body cannot declare a %s", st.Op.Name)
+	case st.Op.err != nil:
+		return st.Op.err
+	case len(st.Out) != len(st.Op.Out):
+		return fmt.Errorf("%s gives %d results, %d are named", st.Op.Name, len(st.Op.Out), len(st.Out))
+	case len(st.In) != len(st.Op.In) && !st.Op.Variadic:
+		return fmt.Errorf("%s wants %d operands, got %d", st.Op.Name, len(st.Op.In), len(st.In))
 	}
 	for _, n := range st.In {
 		if !defined[n] {
@@ -89,7 +101,44 @@ func (op *OpDef) checkBodyStmt(st *Stmt, defined map[string]bool) error {
 			}
 		}
 	}
-	return nil
+	if st.Op == ConstOp.OpDef {
+		return nil
+	}
+	_, err := st.ResolveAttrs(reflect.Zero(op.attrType).Interface())
+	return err
+}
+
+// updates finds the operands that the body updates in place and the results
+// that hold them afterwards, in the order of the operands.
+func (body *Body) updates() ([]Update, error) {
+	operand := map[string]int{} // of the names that are an operand's state
+	for i, n := range body.In {
+		operand[n] = i
+	}
+	now := map[int]string{} // the last name of each updated operand
+	for _, st := range body.Stmts {
+		for _, u := range st.Op.Updates {
+			i, ok := operand[st.In[u.In]]
+			if !ok {
+				return nil, fmt.Errorf("%s updates %%%s, which is no operand's state", st.Op.Name, st.In[u.In])
+			}
+			now[i] = st.Out[u.Out]
+			operand[st.Out[u.Out]] = i
+		}
+	}
+	var us []Update
+	for i := range body.In {
+		last, ok := now[i]
+		if !ok {
+			continue
+		}
+		j := slices.Index(body.Out, last)
+		if j < 0 {
+			return nil, fmt.Errorf("operand %%%s is updated in place, but %%%s is no result", body.In[i], last)
+		}
+		us = append(us, Update{In: i, Out: j})
+	}
+	return us, nil
 }
 
 // attrString formats one attribute, also if it is zero.
@@ -126,8 +175,9 @@ func (st *Stmt) ResolveAttrs(owner any) (any, error) {
 
 // BindAttrs is the inverse of ResolveAttrs for matching: it compares the
 // attributes of a node with the statement's and records what each $name of the
-// fused op must be. It reports false on a contradiction.
+// fused op must be. On a contradiction it reports false and records nothing.
 func (st *Stmt) BindAttrs(attrs any, bound map[string]string) bool {
+	found := map[string]string{}
 	want := map[string]string{}
 	for _, a := range st.Attrs {
 		want[a.Name] = a.Value
@@ -146,7 +196,10 @@ func (st *Stmt) BindAttrs(attrs any, bound map[string]string) bool {
 			if old, ok := bound[w[1:]]; ok && old != got {
 				return false
 			}
-			bound[w[1:]] = got
+			if old, ok := found[w[1:]]; ok && old != got {
+				return false
+			}
+			found[w[1:]] = got
 		default:
 			x := reflect.New(fv.Type()).Elem()
 			if setAttr(x, w) != nil || x.Interface() != fv.Interface() {
@@ -154,6 +207,7 @@ func (st *Stmt) BindAttrs(attrs any, bound map[string]string) bool {
 			}
 		}
 	}
+	maps.Copy(bound, found)
 	return true
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -26,6 +27,9 @@ type Builder struct {
 func NewBuilder(name string) *Builder {
 	b := &Builder{name: name, sources: map[string]Value{}, helpers: map[string]bool{}}
 	b.bad = &Node{Op: poison, Out: []Type{{}}, owner: b}
+	if name != "" && !isValueName(name) {
+		b.fail(nil, fmt.Errorf("graph name %q: want letters, digits, dots and underscores", name))
+	}
 	return b
 }
 
@@ -37,10 +41,14 @@ type BuildError struct {
 }
 
 func (e *BuildError) Error() string {
-	if e.Op == "" {
-		return fmt.Sprintf("%s: %v", e.Pos, e.Err)
+	var s string
+	if e.Pos.File != "" {
+		s = e.Pos.String() + ": "
 	}
-	return fmt.Sprintf("%s: %s: %v", e.Pos, e.Op, e.Err)
+	if e.Op != "" {
+		s += e.Op + ": "
+	}
+	return s + e.Err.Error()
 }
 
 func (e *BuildError) Unwrap() error { return e.Err }
@@ -81,11 +89,22 @@ func (b *Builder) State(name string, elem DType, dims ...Dim) Value {
 }
 
 func (b *Builder) source(op Op[NameAttrs], name string, t Type) Value {
-	if name == "" {
+	switch {
+	case name == "":
 		return b.fail(op.OpDef, errors.New("empty name"))
+	case op.OpDef == InputOp.OpDef && !isValueName(name):
+		// An input's name is its name in the textual form.
+		return b.fail(op.OpDef, fmt.Errorf("name %q: want letters, digits, dots and underscores", name))
 	}
-	if err := b.checkType(t); err != nil {
+	if err := checkType(t, b.syms); err != nil {
 		return b.fail(op.OpDef, fmt.Errorf("%q: %w", name, err))
+	}
+	if op.OpDef == ParamOp.OpDef {
+		for _, d := range t.Shape {
+			if d.Sym != "" {
+				return b.fail(op.OpDef, fmt.Errorf("%q: %s: a param's extents are constants", name, t))
+			}
+		}
 	}
 	key := op.Name + " " + name
 	if v, ok := b.sources[key]; ok {
@@ -111,37 +130,15 @@ func hintFor(name string) string {
 	return name
 }
 
-func (b *Builder) checkType(t Type) error {
-	if t.Elem == InvalidDType || int(t.Elem) >= len(dtypeNames) {
-		return fmt.Errorf("bad element type %s", t.Elem)
-	}
-	for _, d := range t.Shape {
-		if d.Sym == "" {
-			if d.Add < 0 {
-				return fmt.Errorf("negative extent in %s", t)
-			}
-			continue
-		}
-		ok := false
-		for _, s := range b.syms {
-			if s.Name == d.Sym {
-				ok = true
-				if d.Mul*s.Min+d.Add < 0 || d.Mul*s.Max+d.Add < 0 {
-					return fmt.Errorf("extent %s of %s is negative for some %s in %d..%d", d, t, s.Name, s.Min, s.Max)
-				}
-			}
-		}
-		if !ok {
-			return fmt.Errorf("symbol %s of %s is not declared", d.Sym, t)
-		}
-	}
-	return nil
-}
-
 // Const adds a small constant tensor.
 func (b *Builder) Const(t Tensor) Value {
-	if n := t.Len(); n > MaxConstElements {
+	switch n, err := Count(t.Dims); {
+	case err != nil:
+		return b.fail(ConstOp.OpDef, err)
+	case n > MaxConstElements:
 		return b.fail(ConstOp.OpDef, fmt.Errorf("%d elements; larger than %d belongs in a param", n, MaxConstElements))
+	case t.Elem.Size() == 0 || n*t.Elem.Size() != len(t.Data):
+		return b.fail(ConstOp.OpDef, fmt.Errorf("%s with %d bytes", t.Type(), len(t.Data)))
 	}
 	n := b.add(ConstOp.OpDef, ConstAttrs{string(t.Data)}, nil, []Type{t.Type()})
 	return n.Result(0)
@@ -259,15 +256,15 @@ func (b *Builder) Emit(op *OpDef, attrs any, in ...Value) []Value {
 		return fail(fmt.Errorf("%w; operands are %s", err, typeList(types)))
 	}
 	for _, t := range out {
-		if err := b.checkType(t); err != nil {
-			return fail(err)
+		if err := checkType(t, b.syms); err != nil {
+			return fail(fmt.Errorf("%w; operands are %s", err, typeList(types)))
 		}
 	}
 	return b.add(op, attrs, in, out).Results()
 }
 
 func (b *Builder) add(op *OpDef, attrs any, in []Value, out []Type) *Node {
-	n := &Node{Op: op, Attrs: attrs, In: append([]Value(nil), in...), Out: out, Pos: b.position(op), Scope: b.scope, owner: b}
+	n := &Node{Op: op, Attrs: attrs, In: slices.Clone(in), Out: slices.Clone(out), Pos: b.position(op), Scope: b.scope, owner: b}
 	b.nodes = append(b.nodes, n)
 	return n
 }
@@ -325,7 +322,7 @@ func (b *Builder) Finish(outs ...Value) (*Graph, error) {
 	if err := b.Err(); err != nil {
 		return nil, err
 	}
-	g := &Graph{Name: b.name, Syms: b.syms, Outs: append([]Value(nil), outs...)}
+	g := &Graph{Name: b.name, Syms: slices.Clone(b.syms), Outs: slices.Clone(outs)}
 	live := map[*Node]bool{}
 	var mark func(n *Node)
 	mark = func(n *Node) {

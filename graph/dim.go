@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -112,6 +113,21 @@ func isIdent(s string) bool {
 	return s != ""
 }
 
+// isValueName reports whether s can follow a % in the textual form: letters,
+// digits, dots and underscores, in any order.
+func isValueName(s string) bool {
+	for i := range len(s) {
+		if !isNameByte(s[i]) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func isNameByte(c byte) bool {
+	return c == '_' || c == '.' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+}
+
 // Shape is the extents of a tensor, outermost first; a scalar has none.
 type Shape []Dim
 
@@ -164,8 +180,8 @@ func (s Shape) String() string {
 	return b.String()
 }
 
-// Layout names how a device stores a tensor; empty means plain row-major.
-// Layouts appear only after lowering.
+// Layout names how a device stores a tensor; empty means plain row-major. It is
+// made of letters, digits, dots and underscores. Layouts appear only after lowering.
 type Layout string
 
 // Type is the type of one value: element type, shape and, after lowering, the
@@ -227,10 +243,46 @@ func ParseType(s string) (Type, error) {
 	}
 	switch rest := s[end+1:]; {
 	case rest == "":
-	case rest[0] == '@' && len(rest) > 1:
+	case rest[0] == '@' && isValueName(rest[1:]):
 		t.Layout = Layout(rest[1:])
 	default:
 		return Type{}, fmt.Errorf("bad type %q: unexpected %q", s, rest)
 	}
 	return t, nil
+}
+
+// checkType reports whether a value can have type t, given the declared
+// symbols: every extent is non-negative for every value of its symbol, and the
+// smallest size is one that a tensor can have.
+func checkType(t Type, syms []Sym) error {
+	if t.Elem == InvalidDType || int(t.Elem) >= len(dtypeNames) {
+		return fmt.Errorf("bad element type %s", t.Elem)
+	}
+	least := make([]int, len(t.Shape))
+	for i, d := range t.Shape {
+		if d.Sym == "" {
+			least[i] = d.Add
+			if d.Add < 0 {
+				return fmt.Errorf("negative extent in %s", t)
+			}
+			continue
+		}
+		j := slices.IndexFunc(syms, func(s Sym) bool { return s.Name == d.Sym })
+		if j < 0 {
+			return fmt.Errorf("symbol %s of %s is not declared", d.Sym, t)
+		}
+		if d.Mul == 0 {
+			return fmt.Errorf("extent %s of %s: zero times a symbol", d, t)
+		}
+		s := syms[j]
+		lo, hi := d.Mul*s.Min+d.Add, d.Mul*s.Max+d.Add
+		if lo < 0 || hi < 0 {
+			return fmt.Errorf("extent %s of %s is negative for some %s in %d..%d", d, t, s.Name, s.Min, s.Max)
+		}
+		least[i] = min(lo, hi)
+	}
+	if _, err := Count(least); err != nil {
+		return fmt.Errorf("%s: %w", t, err)
+	}
+	return nil
 }

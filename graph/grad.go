@@ -37,39 +37,52 @@ func Gradients(b *Builder, y Value, wrt []Value, add func(a, b Value) Value) ([]
 	if t := y.Type(); t.Elem != F32 || t.Rank() != 0 {
 		return nil, fmt.Errorf("the loss is %s, want the scalar f32[]", t)
 	}
-	// Only nodes between wrt and y need a gradient.
-	needs := map[*Node]bool{}
-	for _, w := range wrt {
-		needs[w.node] = true
+	// Only values that depend on wrt need a gradient, and only nodes that read
+	// such values are differentiated.
+	needs := map[Value]bool{}
+	for i, w := range wrt {
+		if !w.Valid() || w.node.owner != b {
+			return nil, fmt.Errorf("value %d to differentiate with respect to does not belong to this graph", i)
+		}
+		needs[w] = true
 	}
+	through := map[*Node]bool{}
 	nodes := b.nodes
 	for _, n := range nodes {
 		for _, v := range n.In {
-			needs[n] = needs[n] || needs[v.node]
+			through[n] = through[n] || needs[v]
+		}
+		if through[n] {
+			for i := range n.Out {
+				needs[n.Result(i)] = true
+			}
 		}
 	}
 	d := map[Value]Value{y: b.ConstF32(1)}
-	scope := b.scope
-	defer func() { b.scope, b.pos = scope, nil }()
+	scope, pos := b.scope, b.pos
+	defer func() { b.scope, b.pos = scope, pos }()
 	for i := len(nodes) - 1; i >= 0; i-- {
 		n := nodes[i]
-		if !needs[n] || len(n.In) == 0 {
+		if !through[n] {
 			continue
 		}
 		c := &GradCtx{B: b, Node: n, In: n.In, Out: n.Results(), DOut: make([]Value, len(n.Out))}
-		any := false
+		used := false
 		for j, v := range c.Out {
 			if g, ok := d[v]; ok {
-				c.DOut[j], any = g, true
+				c.DOut[j], used = g, true
 			}
 		}
-		if !any {
+		if !used {
 			continue
 		}
 		if n.Op.grad == nil {
 			return nil, fmt.Errorf("%s: %w", n.Where(), ErrNoGrad)
 		}
 		b.scope, b.pos = gradScope(n.Scope), n.Pos
+		if b.pos == nil {
+			b.pos = []Pos{} // not the caller's line
+		}
 		gs, err := n.Op.grad(n.Attrs, c)
 		if err != nil {
 			return nil, fmt.Errorf("%s: gradient: %w", n.Where(), err)
@@ -79,7 +92,7 @@ func Gradients(b *Builder, y Value, wrt []Value, add func(a, b Value) Value) ([]
 		}
 		for j, g := range gs {
 			v := n.In[j]
-			if !g.Valid() || !needs[v.node] {
+			if !g.Valid() || !needs[v] {
 				continue
 			}
 			if !g.Type().Equal(v.Type()) {

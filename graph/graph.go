@@ -1,6 +1,10 @@
 package graph
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // Graph is a finished, immutable graph. Nodes are in a topological order.
 type Graph struct {
@@ -94,8 +98,13 @@ func (g *Graph) Filter(scope string) (*Graph, error) {
 	in := func(n *Node) bool {
 		return n.Scope == scope || len(n.Scope) > len(scope) && n.Scope[:len(scope)] == scope && n.Scope[len(scope)] == '.'
 	}
-	b := NewBuilder(scope)
-	b.syms = g.Syms
+	b := NewBuilder(strings.Map(func(r rune) rune {
+		if r < 0x80 && isNameByte(byte(r)) {
+			return r
+		}
+		return '_'
+	}, scope))
+	b.syms = slices.Clone(g.Syms)
 	m := map[Value]Value{}
 	names := g.valueNames()
 	found := false
@@ -107,9 +116,13 @@ func (g *Graph) Filter(scope string) (*Graph, error) {
 		args := make([]Value, len(n.In))
 		for i, v := range n.In {
 			if _, ok := m[v]; !ok {
-				if IsSource(v.node.Op) && v.node.Op != InputOp.OpDef {
+				switch {
+				case IsSource(v.node.Op) && v.node.Op != InputOp.OpDef:
 					copyNode(b, v.node, nil, m)
-				} else {
+				case slices.ContainsFunc(n.Op.Updates, func(u Update) bool { return u.In == i }):
+					// A state that was updated outside before: a state here too.
+					m[v] = b.State(names[v], v.Type().Elem, v.Type().Shape...)
+				default:
 					m[v] = b.Input(names[v], v.Type().Elem, v.Type().Shape...)
 				}
 			}
@@ -145,7 +158,7 @@ func (g *Graph) Filter(scope string) (*Graph, error) {
 
 // copyNode adds a copy of n with operands args to b and records its results.
 func copyNode(b *Builder, n *Node, args []Value, m map[Value]Value) []Value {
-	c := &Node{Op: n.Op, Attrs: n.Attrs, In: args, Out: n.Out, Pos: n.Pos, Scope: n.Scope,
+	c := &Node{Op: n.Op, Attrs: n.Attrs, In: args, Out: slices.Clone(n.Out), Pos: n.Pos, Scope: n.Scope,
 		names: append([]string(nil), n.names...), owner: b}
 	b.nodes = append(b.nodes, c)
 	if IsSource(n.Op) && n.Op != ConstOp.OpDef {

@@ -59,7 +59,7 @@ func BindSyms(g *Graph, dims func(input *Node) ([]int, bool)) (map[string]int, e
 				continue
 			}
 			v := got[i] - d.Add
-			if v%d.Mul != 0 {
+			if d.Mul == 0 || v%d.Mul != 0 {
 				bad = true
 				continue
 			}
@@ -151,6 +151,9 @@ func sourceTensor(n *Node, dims []int, env Env) (Tensor, error) {
 		t, ok = env.Params[name]
 	case StateOp.OpDef:
 		if t, ok = env.States[name]; !ok {
+			if _, err := Count(dims); err != nil {
+				return t, err
+			}
 			return NewTensor(n.Out[0].Elem, dims...), nil
 		}
 	}
@@ -160,6 +163,9 @@ func sourceTensor(n *Node, dims []int, env Env) (Tensor, error) {
 	want := Type{Elem: n.Out[0].Elem, Shape: Dims(dims...)}
 	if !t.Type().Equal(want) {
 		return t, fmt.Errorf("%s %q is %s, want %s", n.Op.Name, name, t.Type(), want)
+	}
+	if count, err := Count(dims); err != nil || count*t.Elem.Size() != len(t.Data) {
+		return t, fmt.Errorf("%s %q is %s with %d bytes", n.Op.Name, name, want, len(t.Data))
 	}
 	return t, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -73,7 +74,7 @@ type Def[A comparable] struct {
 	Commutes bool     // the first two operands may be exchanged
 	Exact    bool     // results are bit-identical on every device
 	View     bool     // the result is the first operand's memory with another shape
-	Updates  []Update // operands updated in place
+	Updates  []Update // operands updated in place; a body implies them
 	Rowwise  []int    // operands of which row i is all that row i of the results needs
 	Phases   Phase    // phases in which the op is legal; AnyPhase by default
 
@@ -105,7 +106,7 @@ func Define[A comparable](d Def[A]) Op[A] {
 	op.In, op.Variadic = splitNames(d.In)
 	op.Out, _ = splitNames(d.Out)
 	var errs []error
-	if !isWord(d.Name) {
+	if !isWord(d.Name) || reserved[d.Name] {
 		errs = append(errs, fmt.Errorf("bad op name %q", d.Name))
 	}
 	fields, err := attrFields(op.attrType)
@@ -120,8 +121,32 @@ func Define[A comparable](d Def[A]) Op[A] {
 		} else {
 			op.In, op.Out = op.Body.In, op.Body.Out
 		}
-	} else if d.Infer == nil {
-		errs = append(errs, errors.New("no Infer and no Body"))
+		if d.In != "" || d.Out != "" || d.Infer != nil || d.Ref != nil {
+			errs = append(errs, errors.New("a body declares operands, types and reference; leave In, Out, Infer and Ref out"))
+		}
+	} else {
+		if d.Infer == nil {
+			errs = append(errs, errors.New("no Infer and no Body"))
+		}
+		if len(op.Out) == 0 {
+			errs = append(errs, errors.New("no results"))
+		}
+	}
+	if op.Body != nil {
+		us, err := op.Body.updates()
+		switch {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("body: %w", err))
+		case d.Updates == nil:
+			op.Updates = us
+		case !slices.Equal(us, d.Updates):
+			errs = append(errs, fmt.Errorf("Updates is %v, the body says %v", d.Updates, us))
+		}
+	}
+	for _, u := range op.Updates {
+		if u.In < 0 || u.In >= len(op.In) || u.Out < 0 || u.Out >= len(op.Out) {
+			errs = append(errs, fmt.Errorf("update of operand %d as result %d is out of range", u.In, u.Out))
+		}
 	}
 	if d.Infer != nil {
 		op.infer = func(a any, in []Type) ([]Type, error) { return d.Infer(a.(A), in) }
@@ -137,6 +162,10 @@ func Define[A comparable](d Def[A]) Op[A] {
 	}
 	return Op[A]{op}
 }
+
+// reserved are the words that statements of the textual form begin with.
+var reserved = map[string]bool{"graph": true, "input": true, "param": true, "state": true,
+	"const": true, "scope": true, "return": true, "poison": true}
 
 func splitNames(s string) (names []string, variadic bool) {
 	for _, f := range strings.Split(s, ",") {
@@ -183,6 +212,13 @@ func (op *OpDef) InferTypes(attrs any, in []Type) (out []Type, err error) {
 	}
 	if reflect.TypeOf(attrs) != op.attrType {
 		return nil, fmt.Errorf("attributes are %T, want %s", attrs, op.attrType)
+	}
+	// Layouts are chosen by lowering; type rules neither see nor pass them on.
+	if slices.ContainsFunc(in, func(t Type) bool { return t.Layout != "" }) {
+		in = slices.Clone(in)
+		for i := range in {
+			in[i].Layout = ""
+		}
 	}
 	if op.infer != nil {
 		out, err = op.infer(attrs, in)

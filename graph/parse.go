@@ -87,7 +87,11 @@ func (p *parser) header(code string) error {
 	if err := sc.expect("@"); err != nil {
 		return err
 	}
-	p.b = NewBuilder(sc.until("("))
+	name := sc.until("(")
+	if name != "" && !isValueName(name) {
+		return fmt.Errorf("bad graph name %q", name)
+	}
+	p.b = NewBuilder(name)
 	p.b.pos = []Pos{}
 	if err := sc.expect("("); err != nil {
 		return err
@@ -109,16 +113,12 @@ func (p *parser) header(code string) error {
 				return err
 			}
 			// One type, for a group of names that share it.
-			elem, dims := sc.until("["), sc.until("]")
-			t, err := ParseType(elem + strings.ReplaceAll(dims, " ", "") + "]")
+			t, err := sc.typ()
 			if err != nil {
 				return err
 			}
-			if err := sc.expect("]"); err != nil {
-				return err
-			}
 			for _, n := range names {
-				p.vals[n] = p.b.Input(n, t.Elem, t.Shape...)
+				p.vals[n] = p.b.source(InputOp, n, t)
 			}
 			if sc.eat(")") {
 				break
@@ -140,9 +140,12 @@ func (p *parser) symbols(text string) error {
 		var lo, hi int
 		parts := strings.Fields(f)
 		if len(parts) == 3 && parts[1] == "in" {
-			name = parts[0]
-			if n, err := fmt.Sscanf(parts[2], "%d..%d", &lo, &hi); n != 2 || err != nil {
-				name = ""
+			from, to, _ := strings.Cut(parts[2], "..")
+			var err1, err2 error
+			lo, err1 = strconv.Atoi(from)
+			hi, err2 = strconv.Atoi(to)
+			if err1 == nil && err2 == nil {
+				name = parts[0]
 			}
 		}
 		if name == "" {

@@ -4,8 +4,11 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"math"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // String prints the graph in its textual form, which [Parse] reads back.
@@ -47,6 +50,9 @@ func (g *Graph) valueNames() map[Value]string {
 			if h := v.Hint(); isWord(h) {
 				claim(v, h)
 				continue
+			}
+			for taken[strconv.Itoa(next)] { // an input may be called 0
+				next++
 			}
 			names[v] = strconv.Itoa(next)
 			next++
@@ -164,6 +170,9 @@ func formatConst(n *Node) string {
 	switch t.Elem {
 	case F32:
 		for _, v := range t.F32() {
+			if v != v && math.Float32bits(v) != math.Float32bits(float32(math.NaN())) {
+				return formatHex(t) // a NaN with a payload has no decimal form
+			}
 			vals = append(vals, strconv.FormatFloat(float64(v), 'g', -1, 32))
 		}
 	case I32:
@@ -171,25 +180,35 @@ func formatConst(n *Node) string {
 			vals = append(vals, strconv.Itoa(int(v)))
 		}
 	default:
-		return "x" + strconv.Quote(hex.EncodeToString(t.Data))
+		return formatHex(t)
 	}
 	return "[" + strings.Join(vals, ", ") + "]"
 }
+
+func formatHex(t Tensor) string { return "x" + strconv.Quote(hex.EncodeToString(t.Data)) }
 
 // formatPos prints "model.go:88,90 other.go:7".
 func formatPos(ps []Pos) string {
 	var b strings.Builder
 	last := ""
 	for _, p := range ps {
-		s := p.String()
-		file, num, _ := strings.Cut(s, ":")
+		if p.File == "" {
+			continue
+		}
+		file := strings.Map(func(r rune) rune {
+			if r == ':' || unicode.IsSpace(r) {
+				return '_' // they separate positions
+			}
+			return r
+		}, filepath.Base(p.File))
+		num := strconv.Itoa(p.Line)
 		switch {
 		case last == "":
-			b.WriteString(s)
+			b.WriteString(file + ":" + num)
 		case file == last:
 			b.WriteString("," + num)
 		default:
-			b.WriteString(" " + s)
+			b.WriteString(" " + file + ":" + num)
 		}
 		last = file
 	}

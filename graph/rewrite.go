@@ -1,5 +1,10 @@
 package graph
 
+import (
+	"fmt"
+	"slices"
+)
+
 // Rewriter copies a graph into a new builder while a callback replaces parts of
 // it. Values are copied on demand, so a replacement may use any value of the
 // old graph that does not depend on what it replaces.
@@ -8,16 +13,19 @@ type Rewriter struct {
 	old *Graph
 	fn  func(rw *Rewriter, n *Node) (out []Value, done bool)
 	m   map[Value]Value
+
+	visited map[*Node]bool
 }
 
 // Rewrite visits every node of g in order. fn returns done = false to copy the
 // node, or done = true with the replacements of its results; results that get
 // none (because Set provided them, or because nothing needs them any more) may
-// be left out. Nodes that end up unused are dropped. New nodes inherit the
+// be left out; using such a result is reported as a mistake. fn is called once
+// for a node. Nodes that end up unused are dropped. New nodes inherit the
 // position and scope of the node they replace.
 func Rewrite(g *Graph, fn func(rw *Rewriter, n *Node) (out []Value, done bool)) (*Graph, error) {
-	rw := &Rewriter{B: NewBuilder(g.Name), old: g, fn: fn, m: map[Value]Value{}}
-	rw.B.syms = append([]Sym(nil), g.Syms...)
+	rw := &Rewriter{B: NewBuilder(g.Name), old: g, fn: fn, m: map[Value]Value{}, visited: map[*Node]bool{}}
+	rw.B.syms = slices.Clone(g.Syms)
 	for _, n := range g.Nodes {
 		rw.visit(n)
 	}
@@ -31,10 +39,21 @@ func Rewrite(g *Graph, fn func(rw *Rewriter, n *Node) (out []Value, done bool)) 
 // Get returns the new value for an old one, rewriting its producer if that was
 // not done yet.
 func (rw *Rewriter) Get(v Value) Value {
+	if v.node == nil {
+		return Value{}
+	}
 	if _, ok := rw.m[v]; !ok {
 		rw.visit(v.node)
 	}
-	return rw.m[v]
+	new, ok := rw.m[v]
+	if !ok {
+		// Left out by the callback, or asked for while it is being made.
+		rw.At(v.node, func() {
+			new = rw.B.fail(v.node.Op, fmt.Errorf("result %d was rewritten away, but something still needs it", v.res))
+		})
+		rw.m[v] = new
+	}
+	return new
 }
 
 // GetAll is Get for several values.
@@ -87,6 +106,12 @@ func (rw *Rewriter) Merge(ns []*Node, f func()) {
 // Copy copies n with its rewritten operands; result types are inferred again if
 // an operand's type changed.
 func (rw *Rewriter) Copy(n *Node) []Value {
+	if IsSource(n.Op) && n.Op != ConstOp.OpDef {
+		// A replacement may have declared it already.
+		if v, ok := rw.B.sources[n.Op.Name+" "+SourceName(n)]; ok && v.Type().Equal(n.Out[0]) {
+			return []Value{v}
+		}
+	}
 	in := rw.GetAll(n.In)
 	same := true
 	for i, v := range in {
@@ -97,6 +122,11 @@ func (rw *Rewriter) Copy(n *Node) []Value {
 	}
 	var out []Value
 	rw.At(n, func() { out = rw.B.Emit(n.Op, n.Attrs, in...) })
+	for i, v := range out {
+		if v.Valid() && i < len(n.Out) {
+			v.node.Out[i].Layout = n.Out[i].Layout
+		}
+	}
 	return out
 }
 
@@ -105,9 +135,10 @@ func (rw *Rewriter) visit(n *Node) {
 	for i := range n.Out {
 		done = done && rw.Done(n.Result(i))
 	}
-	if done && len(n.Out) > 0 {
+	if done || rw.visited[n] {
 		return
 	}
+	rw.visited[n] = true
 	var out []Value
 	rw.At(n, func() {
 		var done bool
@@ -136,7 +167,7 @@ func (rw *Rewriter) InputOnce(name string, elem DType, dims ...Dim) Value {
 // leads from g's values to the copies.
 func Reopen(g *Graph) (*Builder, map[Value]Value) {
 	b := NewBuilder(g.Name)
-	b.syms = append([]Sym(nil), g.Syms...)
+	b.syms = slices.Clone(g.Syms)
 	m := map[Value]Value{}
 	for _, n := range g.Nodes {
 		in := make([]Value, len(n.In))

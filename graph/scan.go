@@ -66,7 +66,7 @@ func (sc *scanner) until(stops string) string {
 func (sc *scanner) quoted() (string, error) {
 	sc.space()
 	q, err := strconv.QuotedPrefix(sc.s[sc.pos:])
-	if err != nil {
+	if err != nil || q[0] != '"' { // Go's other literals are not part of the form
 		return "", fmt.Errorf("want a quoted string before %q", sc.rest())
 	}
 	sc.pos += len(q)
@@ -87,11 +87,7 @@ func (sc *scanner) valueName() (string, error) {
 		return "", fmt.Errorf("want a %%name before %q", sc.rest())
 	}
 	end := sc.pos
-	for end < len(sc.s) {
-		c := sc.s[end]
-		if c != '_' && c != '.' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
-			break
-		}
+	for end < len(sc.s) && isNameByte(sc.s[end]) {
 		end++
 	}
 	name := sc.s[sc.pos:end]
@@ -121,16 +117,7 @@ func (sc *scanner) valueNames() ([]string, error) {
 func (sc *scanner) types() ([]Type, error) {
 	var out []Type
 	for {
-		elem := sc.until("[")
-		dims := sc.until("]")
-		if !sc.eat("]") {
-			return nil, fmt.Errorf("unfinished type %q", elem+dims)
-		}
-		text := elem + strings.ReplaceAll(dims, " ", "") + "]"
-		if sc.pos < len(sc.s) && sc.s[sc.pos] == '@' {
-			text += sc.until(" ,\t)")
-		}
-		t, err := ParseType(text)
+		t, err := sc.typ()
 		if err != nil {
 			return nil, err
 		}
@@ -139,6 +126,20 @@ func (sc *scanner) types() ([]Type, error) {
 			return out, nil
 		}
 	}
+}
+
+// typ reads one type.
+func (sc *scanner) typ() (Type, error) {
+	elem := sc.until("[")
+	dims := sc.until("]")
+	if !sc.eat("]") {
+		return Type{}, fmt.Errorf("unfinished type %q", elem+dims)
+	}
+	text := elem + strings.ReplaceAll(dims, " ", "") + "]"
+	if sc.pos < len(sc.s) && sc.s[sc.pos] == '@' {
+		text += sc.until(" ,\t)")
+	}
+	return ParseType(text)
 }
 
 func (sc *scanner) attrs() ([]Attr, error) {
@@ -195,7 +196,7 @@ func parsePos(s string) []Pos {
 	var out []Pos
 	for _, f := range strings.Fields(s) {
 		file, lines, ok := strings.Cut(f, ":")
-		if !ok {
+		if !ok || file == "" {
 			return nil
 		}
 		for _, l := range strings.Split(lines, ",") {

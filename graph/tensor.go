@@ -20,26 +20,35 @@ type Tensor struct {
 const MaxElements = 1 << 40
 
 // Count returns the product of dims, or an error if one is negative or the
-// product exceeds MaxElements.
+// product exceeds MaxElements. A zero does not excuse the other extents, so that
+// products of some of them cannot overflow either.
 func Count(dims []int) (int, error) {
-	n := 1
+	n, empty := 1, false
 	for _, d := range dims {
-		if d < 0 {
+		switch {
+		case d < 0:
 			return 0, fmt.Errorf("negative dimension in %v", dims)
-		}
-		if d > 0 && n > MaxElements/d {
+		case d == 0:
+			empty = true
+		case n > MaxElements/d:
 			return 0, fmt.Errorf("shape %v has more than 2^40 elements", dims)
+		default:
+			n *= d
 		}
-		n *= d
+	}
+	if empty {
+		return 0, nil
 	}
 	return n, nil
 }
 
-// NewTensor allocates a zeroed tensor, aligned for every element type.
+// NewTensor allocates a zeroed tensor, aligned for every element type. A shape
+// that Count refuses gives an empty tensor of shape [0]; check
+// extents that come from outside with Count first.
 func NewTensor(elem DType, dims ...int) Tensor {
 	n, err := Count(dims)
 	if err != nil {
-		n = 0
+		n, dims = 0, []int{0}
 	}
 	return Tensor{Elem: elem, Dims: dims, Data: alignedBytes(n * elem.Size())}
 }
@@ -100,7 +109,7 @@ func (t Tensor) Rows() int {
 func View[E any](t Tensor) []E {
 	var e E
 	size := int(unsafe.Sizeof(e))
-	if size != t.Elem.Size() || len(t.Data) < size {
+	if size == 0 || size != t.Elem.Size() || len(t.Data) < size {
 		return nil
 	}
 	return unsafe.Slice((*E)(unsafe.Pointer(&t.Data[0])), len(t.Data)/size)

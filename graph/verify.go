@@ -3,6 +3,7 @@ package graph
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Verify checks that g is well formed and that every op is legal in the phase:
@@ -11,12 +12,24 @@ import (
 // an order that exists. The error joins everything found.
 func Verify(g *Graph, phase Phase) error {
 	v := &verifier{g: g, phase: phase, index: map[*Node]int{}, names: map[string]bool{}}
+	for i, s := range g.Syms {
+		if !isIdent(s.Name) || s.Min < 0 || s.Max < s.Min {
+			v.errs = append(v.errs, fmt.Errorf("bad symbol %q in %d..%d", s.Name, s.Min, s.Max))
+		}
+		if first, _ := g.Sym(s.Name); first != g.Syms[i] {
+			v.errs = append(v.errs, fmt.Errorf("symbol %s is declared twice", s.Name))
+		}
+	}
 	for i, n := range g.Nodes {
+		if _, dup := v.index[n]; dup {
+			v.fail(n, "node is listed twice")
+			continue
+		}
 		v.node(n)
 		v.index[n] = i
 	}
 	for i, o := range g.Outs {
-		if _, ok := v.index[o.node]; !ok {
+		if _, ok := v.index[o.node]; !ok || o.res >= len(o.node.Out) {
 			v.errs = append(v.errs, fmt.Errorf("output %d is not in the graph", i))
 		}
 	}
@@ -57,12 +70,8 @@ func (v *verifier) node(n *Node) {
 		types[i] = in.Type()
 	}
 	for _, t := range n.Out {
-		for _, d := range t.Shape {
-			if d.Sym != "" {
-				if _, ok := v.g.Sym(d.Sym); !ok {
-					v.fail(n, "symbol %s of %s is not declared", d.Sym, t)
-				}
-			}
+		if err := checkType(t, v.g.Syms); err != nil {
+			v.fail(n, "%w", err)
 		}
 	}
 	if IsSource(n.Op) {
@@ -78,6 +87,10 @@ func (v *verifier) node(n *Node) {
 	want, err := n.Op.InferTypes(n.Attrs, types)
 	if err != nil {
 		v.fail(n, "%w", err)
+		return
+	}
+	if len(n.Out) != len(want) {
+		v.fail(n, "node has %d results, the type rule gives %d", len(n.Out), len(want))
 		return
 	}
 	for i, t := range n.Out {
@@ -114,6 +127,17 @@ func (v *verifier) states() {
 			stateful[n.Result(u.Out)] = true
 		}
 	}
+	for i, o := range v.g.Outs {
+		// The output would be read after the step, when its memory holds the
+		// new value.
+		root := o
+		for root.node != nil && root.node.Op.View && len(root.node.In) > 0 {
+			root = root.node.In[0]
+		}
+		if w := writer[root]; w != nil {
+			v.errs = append(v.errs, fmt.Errorf("output %d is the old value of state %s, which is updated in place: %s", i, root, w.Where()))
+		}
+	}
 	if len(writer) > 0 && len(v.errs) == 0 {
 		if _, err := Schedule(v.g); err != nil {
 			v.errs = append(v.errs, err)
@@ -143,7 +167,7 @@ func Schedule(g *Graph) ([]*Node, error) {
 			edge(index[in.node], i)
 		}
 		for _, u := range n.Op.Updates {
-			for _, r := range uses[n.In[u.In]] {
+			for _, r := range memoryReaders(uses, n.In[u.In]) {
 				edge(index[r], i)
 			}
 		}
@@ -174,6 +198,17 @@ func Schedule(g *Graph) ([]*Node, error) {
 		return nil, errors.New("cycle")
 	}
 	return order, nil
+}
+
+// memoryReaders lists the nodes that read v or a view of v's memory.
+func memoryReaders(uses map[Value][]*Node, v Value) []*Node {
+	rs := uses[v]
+	for _, r := range uses[v] {
+		if r.Op.View && r.In[0] == v {
+			rs = append(slices.Clip(rs), memoryReaders(uses, r.Result(0))...)
+		}
+	}
+	return rs
 }
 
 // intHeap is a min-heap of node indices.
