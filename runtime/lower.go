@@ -96,47 +96,8 @@ func (p *Program) lower() error {
 	for _, v := range p.g.Outs {
 		p.outs = append(p.outs, p.id[v])
 	}
-	errs = append(errs, p.staleReads()...)
 	p.findNeeds()
 	return errors.Join(errs...)
-}
-
-// staleReads finds what the order of execution cannot express: a state's old
-// value that is still wanted after the update has overwritten it, because it is
-// an output or because a view of it is read later.
-func (p *Program) staleReads() []error {
-	var errs []error
-	current := map[int]int{} // root of a state -> value that its memory holds
-	for _, v := range p.states {
-		current[v] = v
-	}
-	// base is the value a view stands for.
-	base := func(v int) int {
-		for p.vals[v].v.Node().Op.View {
-			v = p.id[p.vals[v].v.Node().In[0]]
-		}
-		return v
-	}
-	stale := func(v int) bool {
-		return p.vals[v].kind == inState && current[p.vals[v].root] != base(v)
-	}
-	for _, s := range p.steps {
-		for i, v := range s.in {
-			if stale(v) {
-				errs = append(errs, fmt.Errorf("%s: operand %d views state %s, which an update has overwritten by then", s.n.Where(), i, p.names[p.vals[p.vals[v].root].v]))
-			}
-		}
-		for _, u := range s.n.Op.Updates {
-			out := s.out[u.Out]
-			current[p.vals[out].root] = out
-		}
-	}
-	for i, v := range p.outs {
-		if stale(v) {
-			errs = append(errs, fmt.Errorf("output %d is the old value of state %s, which an update overwrites: return the updated value", i, p.names[p.vals[p.vals[v].root].v]))
-		}
-	}
-	return errs
 }
 
 // findNeeds lists the forms of weights that steps and outputs read, in order of

@@ -63,7 +63,7 @@ func randomGraph(rng *rand.Rand, size int) (*graph.Graph, error) {
 	}
 	for i := range size {
 		w := widths[rng.IntN(len(widths))]
-		switch rng.IntN(8) {
+		switch rng.IntN(9) {
 		case 0:
 			add(ops.Add(take(w), take(w)))
 		case 1:
@@ -91,6 +91,8 @@ func randomGraph(rng *rand.Rand, size int) (*graph.Graph, error) {
 			out := fusedPair.Emit(graph.None{}, take(w), take(w))
 			add(out[0])
 			add(out[1])
+		case 8:
+			add(ops.Add(take(w), ops.Scale(ops.Sum(take(widths[rng.IntN(len(widths))])), 0.01)))
 		}
 	}
 	var outs []graph.Value
@@ -108,7 +110,7 @@ func randomGraph(rng *rand.Rand, size int) (*graph.Graph, error) {
 // device whose kernels work in place and leave dirt behind, and compares outputs
 // and states with the interpreter's, bit for bit.
 func TestRandomGraphsAgainstInterpreter(t *testing.T) {
-	dev := toy(t, []devices.Kernel{addKernel(), unaryKernel(ops.ReLU2Op.OpDef, relu2), host.RefKernel(),
+	dev := toy(t, []devices.Kernel{addKernel(), mulKernel(), unaryKernel(ops.ReLU2Op.OpDef, relu2), host.RefKernel(),
 		columnsMatMul("matmul.columns", "columns", "ref", func(c *devices.Call) error {
 			if a := c.Attrs.(ops.MatMulAttrs); a.TA || !a.TB {
 				return fmt.Errorf("not x·wᵀ")

@@ -26,12 +26,6 @@ func toy(t testing.TB, kernels []devices.Kernel, layouts ...devices.Layout) *hos
 func addKernel() devices.Kernel {
 	return devices.Kernel{
 		Name: "add.inplace", Op: ops.AddOp.OpDef,
-		Accept: func(c *devices.Call) error {
-			if len(c.In[1].Dims) != len(c.In[0].Dims) {
-				return errors.New("no broadcasting")
-			}
-			return nil
-		},
 		InPlace: []graph.Update{{In: 0, Out: 0}, {In: 1, Out: 0}},
 		Scratch: func(c *devices.Call) int { return c.In[0].Bytes() },
 		Bind: func(c *devices.Call) (devices.Launch, error) {
@@ -40,8 +34,39 @@ func addKernel() devices.Kernel {
 				for i := range scratch {
 					scratch[i] = 0xff
 				}
+				if len(b) == 1 {
+					b0 := b[0]
+					for i := range y {
+						y[i] = a[i] + b0
+					}
+					return
+				}
 				for i := range y {
 					y[i] = a[i] + b[i]
+				}
+			}), nil
+		},
+	}
+}
+
+// mulKernel may overwrite its first operand, but not if that is the second too.
+func mulKernel() devices.Kernel {
+	return devices.Kernel{
+		Name: "mul.inplace", Op: ops.MulOp.OpDef, InPlace: []graph.Update{{}},
+		Accept: func(c *devices.Call) error {
+			if len(c.In[1].Dims) != len(c.In[0].Dims) {
+				return errors.New("no broadcasting")
+			}
+			return nil
+		},
+		Bind: func(c *devices.Call) (devices.Launch, error) {
+			a, b, y := host.F32(c.In[0]), host.F32(c.In[1]), host.F32(c.Out[0])
+			return host.Serial(c, func() {
+				for i := range y {
+					y[i] = -a[i]
+				}
+				for i := range y {
+					y[i] *= -b[i]
 				}
 			}), nil
 		},
