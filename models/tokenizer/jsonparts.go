@@ -65,7 +65,7 @@ func (p *partJSON) splitPattern() (Split, error) {
 	}
 	split, ok := splitFromPattern(*p.Pattern.Regex)
 	if !ok {
-		return 0, fmt.Errorf("the pattern %q is not implemented", *p.Pattern.Regex)
+		return 0, fmt.Errorf("the pattern %s is not implemented", *p.Pattern.Regex)
 	}
 	// The rules cover every character, so these two mean the same.
 	if p.Behavior == "Isolated" || p.Behavior == "Removed" && p.Invert {

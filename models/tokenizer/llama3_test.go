@@ -19,7 +19,8 @@ import (
 
 var llama3Once struct {
 	sync.Mutex
-	t *Tokenizer
+	t     *Tokenizer
+	forms map[string]*Tokenizer
 }
 
 // llama3 returns the Llama 3 tokenizer, read once for all tests.
@@ -71,6 +72,11 @@ func readVectors(t testing.TB) vectors {
 func llama3Forms(t *testing.T) map[string]*Tokenizer {
 	t.Helper()
 	ranks := llama3(t)
+	llama3Once.Lock()
+	defer llama3Once.Unlock()
+	if llama3Once.forms != nil {
+		return llama3Once.forms
+	}
 	var b bytes.Buffer
 	if err := ranks.WriteJSON(&b); err != nil {
 		t.Fatal(err)
@@ -87,7 +93,8 @@ func llama3Forms(t *testing.T) map[string]*Tokenizer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return map[string]*Tokenizer{"ranks": ranks, "json": fromJSON, "arrays": fromArrays}
+	llama3Once.forms = map[string]*Tokenizer{"ranks": ranks, "json": fromJSON, "arrays": fromArrays}
+	return llama3Once.forms
 }
 
 func TestLlama3Vectors(t *testing.T) {

@@ -60,10 +60,10 @@ func (p *pairTable) find(left, right int32) (rank, to int32) {
 	key := pairKey(left, right) + 1
 	for i := key * p.mult >> p.shift; ; i = (i + 1) & uint64(len(p.slots)-1) {
 		switch s := &p.slots[i]; s.key {
+		case 0: // first, because the key of None and None is 0 too
+			return noRank, None
 		case key:
 			return s.rank, s.to
-		case 0:
-			return noRank, None
 		}
 	}
 }
