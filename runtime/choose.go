@@ -289,7 +289,8 @@ func (s *selector) acceptingFallbacks(n *graph.Node, call *devices.Call) []ranke
 }
 
 // settle picks one option for each node. Users of one weight agree on a single
-// layout where there is one that all can use; the sum of their costs decides.
+// layout where there is one that all can use; the sum of their costs decides. If
+// agreeing would drive one of them to a fallback, each gets a copy of its own.
 func (s *selector) settle() {
 	fixed := map[graph.Value]graph.Layout{}
 	users := map[graph.Value][]*graph.Node{}
@@ -306,7 +307,12 @@ func (s *selector) settle() {
 		}
 	}
 	for _, v := range shared {
-		best, bestCost := graph.Layout(""), -1.0
+		free := 0.0
+		for _, n := range users[v] {
+			o, _ := s.cheapest(n, fixed)
+			free += o.cost
+		}
+		best, bestCost, agreed := graph.Layout(""), free+fallbackPenalty/2, false
 		for _, l := range s.layoutsOf(users[v], v) {
 			cost, ok := 0.0, true
 			fixed[v] = l
@@ -315,13 +321,12 @@ func (s *selector) settle() {
 				cost += o.cost
 				ok = ok && found
 			}
-			if ok && (bestCost < 0 || cost < bestCost) {
-				best, bestCost = l, cost
+			if ok && cost < bestCost {
+				best, bestCost, agreed = l, cost, true
 			}
 		}
 		delete(fixed, v)
-		// Without a common layout each user gets its own copy.
-		if bestCost >= 0 {
+		if agreed {
 			fixed[v] = best
 		}
 	}
