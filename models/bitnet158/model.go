@@ -18,54 +18,51 @@ type Config = checkpoint.Config
 
 // Declare adds the model to b and returns its logits f32[S,vocab].
 func Declare(b *graph.Builder, cfg Config, tok layer.Tokens) graph.Value {
+	nn := layer.Net{Elem: cfg.Elem}
 	leave := b.Scope("model")
-	x, table := layer.Embed(tok.IDs, "embed_tokens", cfg.Elem, cfg.Vocab, cfg.Hidden)
+	x, table := nn.Embed(tok.IDs, "embed_tokens", cfg.Vocab, cfg.Hidden)
 	x = layer.Repeat(x, "layers", cfg.Layers, func(x graph.Value) graph.Value {
-		a := layer.Norm(x, "input_layernorm", cfg.NormEps)
-		x = ops.Add(layer.In(a, "self_attn", func(a graph.Value) graph.Value { return attention(a, cfg, tok) }), x)
-		m := layer.Norm(x, "post_attention_layernorm", cfg.NormEps)
-		return ops.Add(layer.In(m, "mlp", func(m graph.Value) graph.Value { return ffn(m, cfg) }), x)
+		a := nn.Norm(x, "input_layernorm", cfg.NormEps)
+		x = ops.Add(layer.In(a, "self_attn", func(a graph.Value) graph.Value { return attention(nn, a, cfg, tok) }), x)
+		m := nn.Norm(x, "post_attention_layernorm", cfg.NormEps)
+		return ops.Add(layer.In(m, "mlp", func(m graph.Value) graph.Value { return ffn(nn, m, cfg) }), x)
 	})
-	x = layer.Norm(x, "norm", cfg.NormEps)
+	x = nn.Norm(x, "norm", cfg.NormEps)
 	leave()
 	if cfg.Tied {
 		return b.Name(ops.Linear(x, table), "logits")
 	}
-	return b.Name(layer.Linear(x, "lm_head", cfg.Elem, cfg.Vocab), "logits")
+	return b.Name(nn.Linear(x, "lm_head", cfg.Vocab), "logits")
 }
 
 // attention is grouped-query attention over rotary queries and keys, with a
 // norm before the output projection (SubLN).
-func attention(a graph.Value, cfg Config, tok layer.Tokens) graph.Value {
-	proj := func(x graph.Value, name string, out int) graph.Value {
-		graph.Helper(x)
-		return layer.BitLinear(x, name, cfg.Elem, out)
-	}
-	q := proj(a, "q_proj", cfg.Heads*cfg.HeadDim)
-	k := proj(a, "k_proj", cfg.KVHeads*cfg.HeadDim)
-	v := proj(a, "v_proj", cfg.KVHeads*cfg.HeadDim)
+func attention(nn layer.Net, a graph.Value, cfg Config, tok layer.Tokens) graph.Value {
+	q := nn.BitLinear(a, "q_proj", cfg.Heads*cfg.HeadDim)
+	k := nn.BitLinear(a, "k_proj", cfg.KVHeads*cfg.HeadDim)
+	v := nn.BitLinear(a, "v_proj", cfg.KVHeads*cfg.HeadDim)
 	q = ops.RoPE(q, tok.Pos, cfg.Theta, cfg.HeadDim)
 	k = ops.RoPE(k, tok.Pos, cfg.Theta, cfg.HeadDim)
 	o := ops.Attention(q, k, v, tok.Seq, tok.Pos, ops.AttentionAttrs{Heads: cfg.Heads, KVHeads: cfg.KVHeads})
 	if cfg.SubNorm {
-		o = layer.Norm(o, "attn_sub_norm", cfg.NormEps)
+		o = nn.Norm(o, "attn_sub_norm", cfg.NormEps)
 	}
-	return proj(o, "o_proj", cfg.Hidden)
+	return nn.BitLinear(o, "o_proj", cfg.Hidden)
 }
 
 // ffn is the gated feed-forward layer, with a norm before the down projection.
-func ffn(m graph.Value, cfg Config) graph.Value {
+func ffn(nn layer.Net, m graph.Value, cfg Config) graph.Value {
 	act := ops.ReLU2
 	if cfg.Act == checkpoint.SiLU {
 		act = ops.SiLU
 	}
-	gate := layer.BitLinear(m, "gate_proj", cfg.Elem, cfg.FFN)
-	up := layer.BitLinear(m, "up_proj", cfg.Elem, cfg.FFN)
+	gate := nn.BitLinear(m, "gate_proj", cfg.FFN)
+	up := nn.BitLinear(m, "up_proj", cfg.FFN)
 	h := ops.Mul(act(gate), up)
 	if cfg.SubNorm {
-		h = layer.Norm(h, "ffn_sub_norm", cfg.NormEps)
+		h = nn.Norm(h, "ffn_sub_norm", cfg.NormEps)
 	}
-	return layer.BitLinear(h, "down_proj", cfg.Elem, cfg.Hidden)
+	return nn.BitLinear(h, "down_proj", cfg.Hidden)
 }
 
 // Forward is the model as a graph of its own, for steps of at most maxTokens

@@ -37,6 +37,17 @@ func Inputs(b *graph.Builder, max int) Tokens {
 	}
 }
 
+// Net makes layers whose matrices have element type Elem; the zero value makes
+// f32 layers, which can be trained. Norm weights are f32 always.
+type Net struct{ Elem graph.DType }
+
+func (nn Net) elem() graph.DType {
+	if nn.Elem == graph.InvalidDType {
+		return graph.F32
+	}
+	return nn.Elem
+}
+
 // param declares the weight name in x's builder and scope.
 func param(x graph.Value, name string, elem graph.DType, dims ...int) graph.Value {
 	b := x.Builder()
@@ -55,29 +66,29 @@ func width(x graph.Value) int {
 
 // Embed looks up ids i32[S] in a table of vocab rows of dim, as f32[S,dim]. It
 // also returns the table, for a tied head.
-func Embed(ids graph.Value, name string, elem graph.DType, vocab, dim int) (x, table graph.Value) {
+func (nn Net) Embed(ids graph.Value, name string, vocab, dim int) (x, table graph.Value) {
 	graph.Helper(ids)
-	table = param(ids, name, elem, vocab, dim)
+	table = param(ids, name, nn.elem(), vocab, dim)
 	return ops.Embedding(table, ids), table
 }
 
 // Norm is RMSNorm over x's last dimension with a weight of its own.
-func Norm(x graph.Value, name string, eps float64) graph.Value {
+func (nn Net) Norm(x graph.Value, name string, eps float64) graph.Value {
 	graph.Helper(x)
 	return ops.RMSNorm(x, param(x, name, graph.F32, width(x)), eps)
 }
 
-// BitLinear projects x f32[S,K] to f32[S,out] with a ternary weight whose
-// masters have element type elem.
-func BitLinear(x graph.Value, name string, elem graph.DType, out int) graph.Value {
+// BitLinear projects x f32[S,K] to f32[S,out] with a weight that is used
+// ternary.
+func (nn Net) BitLinear(x graph.Value, name string, out int) graph.Value {
 	graph.Helper(x)
-	return bitlinear.Linear(x, param(x, name, elem, out, width(x)))
+	return bitlinear.Linear(x, param(x, name, nn.elem(), out, width(x)))
 }
 
 // Linear projects x f32[S,K] to f32[S,out] with an ordinary weight.
-func Linear(x graph.Value, name string, elem graph.DType, out int) graph.Value {
+func (nn Net) Linear(x graph.Value, name string, out int) graph.Value {
 	graph.Helper(x)
-	return ops.Linear(x, param(x, name, elem, out, width(x)))
+	return ops.Linear(x, param(x, name, nn.elem(), out, width(x)))
 }
 
 // Repeat declares n blocks, each in a scope "name.i", threading x through them.
