@@ -1,0 +1,30 @@
+// Package cuda runs programs on NVIDIA GPUs of compute capability 8.0 (Ampere)
+// and newer, through the driver that every installation has; no CUDA toolkit is
+// needed to build or to run.
+//
+// # Build tag
+//
+// The default build links no dynamic loader, so that binaries stay static;
+// [Open] and [List] then return an error that says so. With
+//
+//	CGO_ENABLED=0 go build -tags cuda …
+//
+// on linux/amd64 and linux/arm64, libcuda.so.1 is opened when a device is
+// opened, and its absence is again an ordinary error. The kernel table itself
+// does not depend on the tag: [Offline] gives a device that only explains which
+// kernels a GPU would run.
+//
+// # How it works
+//
+// A [Device] holds the GPU's primary context and one module compiled by the
+// driver from the embedded PTX. A queue is a stream. A captured sequence is a
+// CUDA graph: one driver call replays a whole step. Small copies between host
+// and device go through page-locked memory of the queue, so that they are
+// asynchronous and the driver never holds a Go pointer after a call returns.
+//
+// Kernels are written in kernels/*.cu* and compiled by "go generate", which
+// needs nvcc and writes kernels/trit.ptx; a test compares the hash in its
+// header with the sources.
+package cuda
+
+//go:generate sh kernels/build.sh

@@ -1,0 +1,31 @@
+//go:build cuda && linux && (amd64 || arm64)
+
+package driver
+
+import (
+	"fmt"
+
+	"github.com/ebitengine/purego"
+)
+
+// Library is the soname that every NVIDIA driver installs.
+const library = "libcuda.so.1"
+
+func load(a *API) error {
+	h, err := purego.Dlopen(library, purego.RTLD_NOW|purego.RTLD_LOCAL)
+	if err != nil {
+		return fmt.Errorf("no NVIDIA driver: %w; install the driver, or choose another device", err)
+	}
+	for id, name := range names {
+		if a.fn[id], err = purego.Dlsym(h, name); err != nil {
+			return fmt.Errorf("the NVIDIA driver is too old: %s lacks %s; install driver 525 (CUDA 12.0) or newer", library, name)
+		}
+	}
+	return nil
+}
+
+//go:uintptrescapes
+func invoke(fn uintptr, args ...uintptr) uint32 {
+	r, _, _ := purego.SyscallN(fn, args...)
+	return uint32(r)
+}

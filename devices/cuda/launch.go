@@ -1,0 +1,105 @@
+package cuda
+
+import (
+	"fmt"
+	"math"
+	"unsafe"
+
+	"github.com/trit-ml/trit/devices"
+	"github.com/trit-ml/trit/devices/cuda/internal/driver"
+)
+
+// launch is one bound kernel call. The driver copies the parameters while it is
+// enqueued or captured.
+type launch struct {
+	d           *Device
+	name        string
+	fn          driver.Function
+	grid, block driver.Dim
+	shared      uint32
+	params      *params
+}
+
+// maxParams is more than any kernel has.
+const maxParams = 16
+
+// params holds parameter values and the pointers to them that the driver
+// wants. It must not be copied.
+type params struct {
+	n     int
+	types [maxParams]string // as PTX names them
+	vals  [maxParams]uint64
+	ptrs  [maxParams]unsafe.Pointer
+}
+
+func (p *params) add(typ string, v uint64) {
+	p.types[p.n] = typ
+	p.vals[p.n] = v
+	p.ptrs[p.n] = unsafe.Pointer(&p.vals[p.n])
+	p.n++
+}
+
+// enqueue puts the launch on s; the caller has the context current.
+func (l *launch) enqueue(s driver.Stream) error {
+	if l.grid.X == 0 || l.grid.Y == 0 {
+		return nil // nothing to compute
+	}
+	if err := l.d.api.LaunchKernel(l.fn, l.grid, l.block, l.shared, s, &l.params.ptrs[0]); err != nil {
+		return fmt.Errorf("kernel %s: %w", l.name, err)
+	}
+	return nil
+}
+
+// shape is a kernel's grid and block and its dynamic shared memory.
+type shape struct {
+	blocks, tiles int // the grid's x and y extents
+	threads       int
+	shared        int // bytes
+}
+
+// bind makes a launch of the module's kernel fn. An argument is an Operand (its
+// address), int32, int64, float32 or float64, as the kernel declares them.
+func (d *Device) bind(fn string, sh shape, args ...any) (devices.Launch, error) {
+	l := &launch{
+		d: d, name: fn, params: &params{},
+		grid:   driver.Dim{X: uint32(sh.blocks), Y: uint32(max(sh.tiles, 1)), Z: 1},
+		block:  driver.Dim{X: uint32(sh.threads), Y: 1, Z: 1},
+		shared: uint32(sh.shared),
+	}
+	for i, a := range args {
+		switch a := a.(type) {
+		case devices.Operand:
+			p, err := d.span(a.Buf, a.Off, d.bytes(a))
+			if err != nil {
+				return nil, fmt.Errorf("kernel %s, argument %d: %w", fn, i, err)
+			}
+			l.params.add("u64", uint64(p))
+		case int32:
+			l.params.add("u32", uint64(uint32(a)))
+		case int64:
+			l.params.add("u64", uint64(a))
+		case float32:
+			l.params.add("f32", uint64(math.Float32bits(a)))
+		case float64:
+			l.params.add("f64", math.Float64bits(a))
+		default:
+			return nil, fmt.Errorf("kernel %s, argument %d: unexpected %T", fn, i, a)
+		}
+	}
+	var err error
+	l.fn, err = d.function(fn, sh.shared)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// bytes is the memory an operand takes in its layout.
+func (d *Device) bytes(o devices.Operand) int {
+	for _, l := range d.layouts {
+		if l.Name == o.Layout {
+			return l.Bytes(o.Dims)
+		}
+	}
+	return o.Bytes()
+}

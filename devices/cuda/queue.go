@@ -1,0 +1,223 @@
+package cuda
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/trit-ml/trit/devices"
+	"github.com/trit-ml/trit/devices/cuda/internal/driver"
+)
+
+// stageBytes is the page-locked memory of a queue. Copies up to stageMax go
+// through it; larger ones are copied by the driver, which is slower to start
+// and, for reads, waits.
+const (
+	stageBytes = 1 << 20
+	stageMax   = 64 << 10
+)
+
+// queue is a stream with staging memory.
+type queue struct {
+	d      *Device
+	stream driver.Stream
+	stage  []byte // page-locked
+	used   int    // bytes of stage that queued copies still refer to
+	reads  []read // copied out of stage by Sync
+	err    error  // why no further call can succeed
+}
+
+// read is a copy that has reached stage once the queue is done.
+type read struct {
+	dst   []byte
+	stage []byte
+}
+
+// NewQueue returns a queue on a stream of its own.
+func (d *Device) NewQueue() (devices.Queue, error) {
+	q := &queue{d: d, reads: make([]read, 0, 16)}
+	err := d.with(func() (err error) {
+		if q.stage, err = d.api.HostAlloc(stageBytes); err != nil {
+			return err
+		}
+		if q.stream, err = d.api.NewStream(); err != nil {
+			err = errors.Join(err, d.api.HostFree(q.stage))
+		}
+		return err
+	})
+	if err != nil {
+		return nil, wrap(d.Name()+": new queue", err)
+	}
+	return q, nil
+}
+
+// do runs f with the context current, unless the queue has failed for good.
+func (q *queue) do(what string, f func() error) error {
+	if q.err != nil {
+		return q.err
+	}
+	err := q.d.with(f)
+	if err == nil {
+		return nil
+	}
+	err = wrap(q.d.Name()+": "+what, err)
+	if isLost(err) {
+		q.err = err
+	}
+	return err
+}
+
+// room returns n bytes of staging memory, waiting for earlier copies if it is
+// full. The caller has the context current.
+func (q *queue) room(n int) ([]byte, error) {
+	if q.used+n > len(q.stage) {
+		if err := q.d.api.StreamSync(q.stream); err != nil {
+			return nil, err
+		}
+		q.settle()
+	}
+	b := q.stage[q.used : q.used+n : q.used+n]
+	q.used += (n + 63) &^ 63
+	return b, nil
+}
+
+// settle finishes the staged copies of a queue whose work is done.
+func (q *queue) settle() {
+	for i, r := range q.reads {
+		copy(r.dst, r.stage)
+		q.reads[i] = read{}
+	}
+	q.reads, q.used = q.reads[:0], 0
+}
+
+// Write copies src to the device. Unlike the contract asks, src may be changed
+// as soon as Write returns.
+func (q *queue) Write(dst devices.Buffer, off int, src []byte) error {
+	p, err := q.d.span(dst, off, len(src))
+	if err != nil || len(src) == 0 {
+		return err
+	}
+	return q.do("write", func() error {
+		if len(src) > stageMax {
+			return q.d.api.CopyIn(p, src, q.stream)
+		}
+		b, err := q.room(len(src))
+		if err != nil {
+			return err
+		}
+		copy(b, src)
+		return q.d.api.CopyIn(p, b, q.stream)
+	})
+}
+
+// Read copies to dst, which is filled when Sync returns without an error, and
+// not written later.
+func (q *queue) Read(dst []byte, src devices.Buffer, off int) error {
+	p, err := q.d.span(src, off, len(dst))
+	if err != nil || len(dst) == 0 {
+		return err
+	}
+	return q.do("read", func() error {
+		if len(dst) > stageMax {
+			return q.d.api.CopyOut(dst, p, q.stream)
+		}
+		b, err := q.room(len(dst))
+		if err != nil {
+			return err
+		}
+		q.reads = append(q.reads, read{dst, b})
+		return q.d.api.CopyOut(b, p, q.stream)
+	})
+}
+
+// Copy copies inside device memory.
+func (q *queue) Copy(dst devices.Buffer, dstOff int, src devices.Buffer, srcOff, bytes int) error {
+	to, err := q.d.span(dst, dstOff, bytes)
+	if err != nil {
+		return err
+	}
+	from, err := q.d.span(src, srcOff, bytes)
+	if err != nil || bytes == 0 {
+		return err
+	}
+	return q.do("copy", func() error { return q.d.api.CopyDevice(to, from, bytes, q.stream) })
+}
+
+// Launch runs launches once.
+func (q *queue) Launch(launches ...devices.Launch) error {
+	return q.do("launch", func() error {
+		for _, l := range launches {
+			k, err := q.own(l)
+			if err != nil {
+				return err
+			}
+			if err := k.enqueue(q.stream); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (q *queue) own(l devices.Launch) (*launch, error) {
+	k, ok := l.(*launch)
+	if !ok || k.d != q.d {
+		return nil, fmt.Errorf("%T was bound for another device than %s", l, q.d.Name())
+	}
+	return k, nil
+}
+
+// Sync waits until the queue is done. It asks the driver again and again,
+// first without a pause, so that a step of a few hundred microseconds is seen
+// to end at once, and later with pauses of up to a millisecond. If ctx ends
+// first the work goes on; a later Sync can wait for it.
+func (q *queue) Sync(ctx context.Context) error {
+	if q.err != nil {
+		return q.err
+	}
+	start := time.Now()
+	for n := 0; ; n++ {
+		var done bool
+		err := q.do("sync", func() (err error) {
+			done, err = q.d.api.StreamDone(q.stream)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if done {
+			q.settle()
+			return nil
+		}
+		if n%16 != 15 {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		switch waited := time.Since(start); {
+		case waited < 2*time.Millisecond:
+			runtime.Gosched()
+		default:
+			time.Sleep(min(waited/16, time.Millisecond))
+		}
+	}
+}
+
+// Close waits for the queue's work and frees it. Copies to the host that were
+// not synced are dropped.
+func (q *queue) Close() error {
+	if q.stream == 0 {
+		return nil
+	}
+	err := q.d.with(func() error {
+		return errors.Join(q.d.api.StreamSync(q.stream), q.d.api.DestroyStream(q.stream), q.d.api.HostFree(q.stage))
+	})
+	q.stream, q.stage, q.reads = 0, nil, nil
+	if q.err == nil {
+		q.err = fmt.Errorf("%s: the queue is closed", q.d.Name())
+	}
+	return wrap(q.d.Name()+": close queue", err)
+}
