@@ -262,6 +262,132 @@ func dotI8x4x2AVX2(y *int32, ldy int, w *int8, ldw int, x *int8, ldx int, n int,
 	panic(noAssembly)
 }
 
+func sgemmAVX2x1x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX2x2x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX2x3x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX2x4x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX2x5x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX2x6x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x1x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x1x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x2x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x2x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x3x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x3x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x4x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x4x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x5x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x5x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x6x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x6x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x7x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x7x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x8x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x8x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x9x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x9x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x10x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x10x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x11x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x11x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x12x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func sgemmAVX512x12x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
+	panic(noAssembly)
+}
+
+func packCopy16AVX2(dst *float32, src *float32, ld int, k int) { panic(noAssembly) }
+
+func packCopy12AVX2(dst *float32, src *float32, ld int, k int) { panic(noAssembly) }
+
+func packTranspose16AVX2(dst *float32, src *float32, ld int, n int) { panic(noAssembly) }
+
 func readStreamAVX2(p *byte, lines int) { panic(noAssembly) }
 
 func peakMaddubsAVX2(iters int) { panic(noAssembly) }
