@@ -309,5 +309,10 @@ func (l *loader) free(root int) error {
 		return nil
 	}
 	delete(l.plain, root)
+	if f, ok := l.src.(Forgetter); ok {
+		if n := l.p.vals[root].v.Node(); n.Op == graph.ParamOp.OpDef {
+			f.Forget(graph.SourceName(n))
+		}
+	}
 	return at.buf.Free()
 }

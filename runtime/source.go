@@ -16,6 +16,12 @@ type Source interface {
 	Tensor(ctx context.Context, name string) (graph.Tensor, error)
 }
 
+// Forgetter is a Source that can be told that a tensor it gave is not read any
+// more, so that the pages of a mapped file stop counting as resident.
+type Forgetter interface {
+	Forget(name string)
+}
+
 // ErrMissing is wrapped by sources' errors about tensors they do not have.
 var ErrMissing = errors.New("no such tensor")
 

@@ -1,0 +1,271 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+)
+
+// Sampling says how the next token is drawn. The steps apply in the order of
+// the fields, each to what the one before has left; it is the order of Hugging
+// Face's generate.
+type Sampling struct {
+	// RepeatPenalty above 1 makes tokens of the last RepeatWindow ones less
+	// likely: positive logits are divided by it, negative ones multiplied (Keskar
+	// et al. 2019, "CTRL"). 0 and 1 do nothing.
+	RepeatPenalty float32
+	// RepeatWindow is how many of the last tokens count; 0 means 64.
+	RepeatWindow int
+	// Temperature divides the logits; 0 takes the likeliest token, the lowest id
+	// among equals.
+	Temperature float32
+	// TopK keeps the k likeliest tokens; 0 keeps all.
+	TopK int
+	// TopP keeps the likeliest tokens until their probabilities reach p; 0 and 1
+	// keep all.
+	TopP float32
+	// MinP drops tokens less likely than MinP times the likeliest; 0 keeps all.
+	MinP float32
+	// Seed starts the random numbers: equal seeds and logits give equal tokens.
+	Seed uint64
+}
+
+func (o Sampling) check(vocab int) error {
+	bad := func(name string, v any, want string) error {
+		return fmt.Errorf("sampling: %s is %v, want %s", name, v, want)
+	}
+	finite := func(v float32) bool { return v >= 0 && v <= math.MaxFloat32 }
+	switch {
+	case vocab < 1:
+		return bad("vocabulary", vocab, "at least 1")
+	case !finite(o.RepeatPenalty):
+		return bad("repetition penalty", o.RepeatPenalty, "0 (off) or a positive number")
+	case o.RepeatWindow < 0:
+		return bad("repetition window", o.RepeatWindow, "0 (default) or more")
+	case !finite(o.Temperature):
+		return bad("temperature", o.Temperature, "0 (greedy) or more")
+	case o.TopK < 0:
+		return bad("top-k", o.TopK, "0 (off) or more")
+	case !finite(o.TopP) || o.TopP > 1:
+		return bad("top-p", o.TopP, "0 to 1")
+	case !finite(o.MinP) || o.MinP > 1:
+		return bad("min-p", o.MinP, "0 to 1")
+	}
+	return nil
+}
+
+// Sampler draws tokens for one sequence. It allocates nothing after NewSampler
+// and is used by one goroutine at a time.
+type Sampler struct {
+	o    Sampling
+	rng  *rand.Rand
+	cand []candidate
+
+	recent []int32 // ring of the last tokens
+	next   int     // where the ring continues
+	filled int
+	counts []int32 // of each token in the ring
+}
+
+type candidate struct {
+	logit float32
+	id    int32
+	p     float64
+}
+
+// before orders candidates: likelier first, the lowest id among equals.
+func (c *candidate) before(d *candidate) bool {
+	return c.logit > d.logit || c.logit == d.logit && c.id < d.id
+}
+
+// NewSampler returns a sampler for logits of the given number of tokens.
+func NewSampler(vocab int, o Sampling) (*Sampler, error) {
+	if err := o.check(vocab); err != nil {
+		return nil, err
+	}
+	s := &Sampler{o: o, rng: rand.New(rand.NewPCG(o.Seed, 0x7472_6974)), cand: make([]candidate, vocab)}
+	if o.RepeatPenalty != 0 && o.RepeatPenalty != 1 {
+		window := o.RepeatWindow
+		if window == 0 {
+			window = 64
+		}
+		s.recent = make([]int32, window)
+		s.counts = make([]int32, vocab)
+	}
+	return s, nil
+}
+
+// Accept tells the sampler about tokens of the sequence that it did not draw:
+// the prompt. Only the repetition penalty needs it.
+func (s *Sampler) Accept(tokens ...int32) {
+	if len(s.recent) == 0 {
+		return
+	}
+	for _, t := range tokens {
+		if t < 0 || int(t) >= len(s.counts) {
+			continue
+		}
+		if s.filled == len(s.recent) {
+			s.counts[s.recent[s.next]]--
+		} else {
+			s.filled++
+		}
+		s.recent[s.next] = t
+		s.counts[t]++
+		s.next = (s.next + 1) % len(s.recent)
+	}
+}
+
+var errNoToken = errors.New("sampling: no logit is a number: the model has diverged or its weights are damaged")
+
+// Next draws the token that follows from the logits, one for each token of the
+// vocabulary, and accepts it. Tokens whose logit is NaN or -Inf are never drawn.
+func (s *Sampler) Next(logits []float32) (int32, error) {
+	if len(logits) != len(s.cand) {
+		return 0, fmt.Errorf("sampling: %d logits for a vocabulary of %d", len(logits), len(s.cand))
+	}
+	cs := s.candidates(logits)
+	if len(cs) == 0 {
+		return 0, errNoToken
+	}
+	id := int32(0)
+	if s.o.Temperature == 0 || s.o.TopK == 1 {
+		best := &cs[0]
+		for i := range cs {
+			if cs[i].before(best) {
+				best = &cs[i]
+			}
+		}
+		id = best.id
+	} else {
+		id = s.draw(s.filter(cs))
+	}
+	s.Accept(id)
+	return id, nil
+}
+
+// candidates lists the tokens that can be drawn, penalised.
+func (s *Sampler) candidates(logits []float32) []candidate {
+	n := 0
+	for i, v := range logits {
+		if s.counts != nil && s.counts[i] > 0 {
+			if v > 0 {
+				v /= s.o.RepeatPenalty
+			} else {
+				v *= s.o.RepeatPenalty
+			}
+		}
+		if v >= -math.MaxFloat32 { // neither NaN nor -Inf
+			s.cand[n] = candidate{logit: min(v, math.MaxFloat32), id: int32(i)}
+			n++
+		}
+	}
+	return s.cand[:n]
+}
+
+// filter applies temperature, top-k, top-p and min-p and returns what is left,
+// with unnormalised probabilities.
+func (s *Sampler) filter(cs []candidate) []candidate {
+	nucleus := s.o.TopP > 0 && s.o.TopP < 1
+	if k := s.o.TopK; k > 0 && k < len(cs) {
+		cs = likeliest(cs, k)
+	}
+	top := cs[0].logit
+	for i := range cs {
+		top = max(top, cs[i].logit)
+	}
+	sum := 0.0
+	for i := range cs {
+		cs[i].p = math.Exp((float64(cs[i].logit) - float64(top)) / float64(s.o.Temperature))
+		sum += cs[i].p
+	}
+	if nucleus {
+		heapify(cs, (*candidate).before)
+		kept, mass := 0, 0.0
+		for kept < len(cs) && mass < float64(s.o.TopP)*sum {
+			pop(cs[:len(cs)-kept])
+			kept++
+			mass += cs[len(cs)-kept].p
+		}
+		cs = cs[len(cs)-max(kept, 1):]
+	}
+	if s.o.MinP > 0 {
+		n := 0
+		for i := range cs {
+			if cs[i].p >= float64(s.o.MinP) { // the likeliest has 1
+				cs[n] = cs[i]
+				n++
+			}
+		}
+		cs = cs[:n]
+	}
+	return cs
+}
+
+// draw picks a candidate in proportion to p.
+func (s *Sampler) draw(cs []candidate) int32 {
+	sum := 0.0
+	for i := range cs {
+		sum += cs[i].p
+	}
+	at := s.rng.Float64() * sum
+	for i := range cs {
+		if at -= cs[i].p; at < 0 {
+			return cs[i].id
+		}
+	}
+	// Rounding left a sliver at the end: it belongs to the last that can be drawn.
+	last := len(cs) - 1
+	for last > 0 && cs[last].p == 0 {
+		last--
+	}
+	return cs[last].id
+}
+
+// likeliest moves the k likeliest candidates to the front. They are kept in a
+// heap with the least likely first, which most candidates are only compared with.
+func likeliest(cs []candidate, k int) []candidate {
+	top := cs[:k]
+	after := func(a, b *candidate) bool { return b.before(a) }
+	heapify(top, after)
+	for i := k; i < len(cs); i++ {
+		if cs[i].before(&top[0]) {
+			top[0], cs[i] = cs[i], top[0]
+			sink(top, 0, after)
+		}
+	}
+	return top
+}
+
+// heapify makes cs a heap whose first candidate comes before all others.
+func heapify(cs []candidate, before func(a, b *candidate) bool) {
+	for i := len(cs)/2 - 1; i >= 0; i-- {
+		sink(cs, i, before)
+	}
+}
+
+// pop moves the likeliest candidate of a heap to its end, which then belongs to
+// the heap no more.
+func pop(cs []candidate) {
+	last := len(cs) - 1
+	cs[0], cs[last] = cs[last], cs[0]
+	sink(cs[:last], 0, (*candidate).before)
+}
+
+func sink(cs []candidate, i int, before func(a, b *candidate) bool) {
+	for {
+		c := 2*i + 1
+		if c >= len(cs) {
+			return
+		}
+		if c+1 < len(cs) && before(&cs[c+1], &cs[c]) {
+			c++
+		}
+		if !before(&cs[c], &cs[i]) {
+			return
+		}
+		cs[i], cs[c] = cs[c], cs[i]
+		i = c
+	}
+}
