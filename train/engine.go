@@ -1,0 +1,251 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/trit-ml/trit/devices"
+	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/models/layer"
+	"github.com/trit-ml/trit/passes"
+	"github.com/trit-ml/trit/runtime"
+	"github.com/trit-ml/trit/train/data"
+)
+
+// Engine is a model in training on one device: the compiled step with params
+// and moments as its states. [Trainer] drives one; it serves on its own where
+// the loop is the caller's. It is used by one goroutine at a time.
+type Engine struct {
+	loss   *graph.Graph
+	opt    Optimizer
+	plain  bool
+	dev    devices.Device
+	tokens int
+
+	prog  *runtime.Program
+	run   *runtime.Run
+	in    inputs
+	hyper [4]float32
+	hin   runtime.Input
+	steps int // updates done, which the moments' correction depends on
+
+	eval *runtime.Program // compiled when first needed
+}
+
+// inputs are the handles of a step's inputs.
+type inputs struct{ tokens, seq, pos, targets runtime.Input }
+
+func findInputs(p *runtime.Program) (in inputs, err error) {
+	for _, f := range []struct {
+		name string
+		to   *runtime.Input
+	}{{layer.TokensInput, &in.tokens}, {layer.SeqInput, &in.seq}, {layer.PosInput, &in.pos}, {TargetsInput, &in.targets}} {
+		h, err := p.Input(f.name)
+		if err != nil {
+			return in, fmt.Errorf("the model does not use %s: %w", f.name, err)
+		}
+		*f.to = h
+	}
+	return in, nil
+}
+
+func (in inputs) set(r *runtime.Run, b *data.Batch) {
+	r.SetI32(in.tokens, b.Tokens)
+	r.SetI32(in.seq, b.Seq)
+	r.SetI32(in.pos, b.Pos)
+	r.SetI32(in.targets, b.Targets)
+}
+
+// NewEngine compiles the training step of a loss (see [Loss]) for batches of
+// exactly tokens tokens. Weights and moments are zero until SetWeights.
+func NewEngine(loss *graph.Graph, o Optimizer, plain bool, dev devices.Device, tokens int) (*Engine, error) {
+	g, err := StepGraph(loss, o, plain, nil)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{loss: loss, opt: o, plain: plain, dev: dev, tokens: tokens}
+	if e.prog, err = runtime.Compile(g, dev, runtime.Fix(layer.TokensSym, tokens)); err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
+	if e.in, err = findInputs(e.prog); err == nil {
+		e.hin, err = e.prog.Input(passes.HyperInput)
+	}
+	if err == nil {
+		e.run, err = e.prog.NewRun()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("train: %w", err), e.prog.Close())
+	}
+	return e, nil
+}
+
+// Close frees the memory.
+func (e *Engine) Close() error {
+	err := errors.Join(e.run.Close(), e.prog.Close())
+	if e.eval != nil {
+		err = errors.Join(err, e.eval.Close())
+	}
+	return err
+}
+
+// Program is the compiled step, to explain or to profile.
+func (e *Engine) Program() *runtime.Program { return e.prog }
+
+// Params lists the names of the params, in the order of their declaration.
+func (e *Engine) Params() []string {
+	var names []string
+	for _, p := range e.loss.Params() {
+		names = append(names, graph.SourceName(p))
+	}
+	return names
+}
+
+// State is what training changes: params and moments by name, and the number of
+// updates they have seen.
+type State struct {
+	Weights map[string]graph.Tensor
+	Moments map[string]graph.Tensor // by passes.Moment1+param and passes.Moment2+param; nil: zeros
+	Steps   int
+}
+
+// SetState sets params, moments and the number of updates.
+func (e *Engine) SetState(ctx context.Context, s State) error {
+	var errs []error
+	set := func(name string, from map[string]graph.Tensor) {
+		t, ok := from[name]
+		if !ok {
+			errs = append(errs, fmt.Errorf("train: no tensor for state %q", name))
+			return
+		}
+		w, err := t.ToF32()
+		if err == nil {
+			err = e.run.WriteState(ctx, name, w)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("train: %s: %w", name, err))
+		}
+	}
+	for _, p := range e.loss.Params() {
+		name := graph.SourceName(p)
+		set(name, s.Weights)
+		for _, m := range []string{passes.Moment1 + name, passes.Moment2 + name} {
+			if s.Moments != nil {
+				set(m, s.Moments)
+				continue
+			}
+			dims, err := p.Out[0].Shape.Eval(nil)
+			if err == nil {
+				err = e.run.WriteState(ctx, m, graph.NewTensor(graph.F32, dims...))
+			}
+			errs = append(errs, err)
+		}
+	}
+	e.steps = s.Steps
+	return errors.Join(errs...)
+}
+
+// State returns copies of params and moments.
+func (e *Engine) State(ctx context.Context) (State, error) {
+	s := State{Weights: map[string]graph.Tensor{}, Moments: map[string]graph.Tensor{}, Steps: e.steps}
+	for _, name := range e.Params() {
+		for _, f := range []struct {
+			name string
+			to   map[string]graph.Tensor
+		}{{name, s.Weights}, {passes.Moment1 + name, s.Moments}, {passes.Moment2 + name, s.Moments}} {
+			t, err := e.run.ReadState(ctx, f.name)
+			if err != nil {
+				return s, fmt.Errorf("train: %w", err)
+			}
+			f.to[f.name] = t
+		}
+	}
+	return s, nil
+}
+
+// Result is what a step reports.
+type Result struct {
+	Loss     float64 // nats per token, before the update
+	GradNorm float64 // before clipping
+}
+
+// Step updates the weights on one batch.
+func (e *Engine) Step(ctx context.Context, b *data.Batch, lr, decay float64) (Result, error) {
+	if err := e.opt.hyper(e.hyper[:], e.steps, lr, decay); err != nil {
+		return Result{}, err
+	}
+	e.in.set(e.run, b)
+	e.run.SetF32(e.hin, e.hyper[:])
+	if err := e.run.Step(ctx); err != nil {
+		return Result{}, fmt.Errorf("train: %w", err)
+	}
+	e.steps++
+	loss, err := scalar(ctx, e.run, 0)
+	if err != nil {
+		return Result{}, err
+	}
+	norm, err := scalar(ctx, e.run, 1)
+	return Result{Loss: loss, GradNorm: norm}, err
+}
+
+func scalar(ctx context.Context, r *runtime.Run, i int) (float64, error) {
+	t, err := r.Output(ctx, i)
+	if err != nil {
+		return 0, fmt.Errorf("train: %w", err)
+	}
+	return float64(t.F32()[0]), nil
+}
+
+// Score is the sum over validation targets.
+type Score struct {
+	Nats  float64
+	Count int // targets
+	Bytes int // of text
+}
+
+// Evaluate runs the present weights over a validation set, in training form,
+// in batches of rows windows.
+func (e *Engine) Evaluate(ctx context.Context, v *data.Validation, b *data.Batch) (s Score, err error) {
+	if e.eval == nil {
+		g, err := evalGraph(e.loss, e.plain)
+		if err != nil {
+			return s, err
+		}
+		if e.eval, err = runtime.Compile(g, e.dev, runtime.Fix(layer.TokensSym, e.tokens)); err != nil {
+			return s, fmt.Errorf("train: %w", err)
+		}
+	}
+	state := runtime.Tensors{}
+	for _, name := range e.Params() {
+		if state[name], err = e.run.ReadState(ctx, name); err != nil {
+			return s, fmt.Errorf("train: %w", err)
+		}
+	}
+	if err := e.eval.Load(ctx, state); err != nil {
+		return s, fmt.Errorf("train: %w", err)
+	}
+	in, err := findInputs(e.eval)
+	if err != nil {
+		return s, fmt.Errorf("train: %w", err)
+	}
+	run, err := e.eval.NewRun()
+	if err != nil {
+		return s, fmt.Errorf("train: %w", err)
+	}
+	defer func() { err = errors.Join(err, run.Close()) }()
+	for i := range v.Batches(b.Rows) {
+		v.Fill(i, b)
+		in.set(run, b)
+		if err := run.Step(ctx); err != nil {
+			return s, fmt.Errorf("train: %w", err)
+		}
+		loss, err := scalar(ctx, run, 0)
+		if err != nil {
+			return s, err
+		}
+		s.Nats += loss * float64(b.Counted)
+		s.Count += b.Counted
+		s.Bytes += b.Bytes
+	}
+	return s, nil
+}

@@ -1,0 +1,62 @@
+package train
+
+import (
+	"fmt"
+
+	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/models/layer"
+	"github.com/trit-ml/trit/ops"
+	"github.com/trit-ml/trit/passes"
+)
+
+// Declare adds a model to b and returns its logits f32[S,vocab]. It must
+// declare the same graph each time. Trained params are f32.
+type Declare func(b *graph.Builder, tok layer.Tokens, vocab int) graph.Value
+
+// TargetsInput is the input i32[S] of the tokens to predict; see
+// ops.CrossEntropy.
+const TargetsInput = "targets"
+
+// Loss declares the model and its mean cross-entropy over the targets, for
+// steps of at most tokens tokens. The only output is the loss.
+func Loss(declare Declare, vocab, tokens int) (*graph.Graph, error) {
+	b := graph.NewBuilder("loss")
+	tok := layer.Inputs(b, tokens)
+	logits := declare(b, tok, vocab)
+	targets := b.Input(TargetsInput, graph.I32, b.Sym(layer.TokensSym, 1, tokens))
+	return b.Finish(b.Name(ops.CrossEntropy(logits, targets), "loss"))
+}
+
+// pipeline is what the train pipeline needs of the optimizer.
+func (o *Optimizer) pipeline(plain bool) passes.Pipeline {
+	adam := passes.AdamW{Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, MaxNorm: o.Clip}
+	if !o.DecayAll {
+		adam.Decay = func(_ string, t graph.Type) bool { return t.Rank() > 1 }
+	}
+	return passes.Train(passes.TrainOptions{AdamW: adam, Plain: plain})
+}
+
+// StepGraph is a whole training step as one graph: params and moments are
+// states, the outputs are the loss and the gradient norm. trace, if not nil,
+// sees the graph after each pass.
+func StepGraph(loss *graph.Graph, o Optimizer, plain bool, trace passes.Trace) (*graph.Graph, error) {
+	for _, p := range loss.Params() {
+		if p.Out[0].Elem != graph.F32 {
+			return nil, fmt.Errorf("train: %s: param %q is %s: declare masters as f32", p.Where(), graph.SourceName(p), p.Out[0].Elem)
+		}
+	}
+	g, err := o.pipeline(plain).Run(loss, trace)
+	if err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
+	return g, graph.Verify(g, graph.Training)
+}
+
+// evalGraph is the loss in training form, without gradients.
+func evalGraph(loss *graph.Graph, plain bool) (*graph.Graph, error) {
+	g, err := passes.Eval(plain).Run(loss, nil)
+	if err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
+	return g, graph.Verify(g, graph.Training)
+}

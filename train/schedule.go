@@ -1,0 +1,113 @@
+package train
+
+import (
+	"fmt"
+	"math"
+)
+
+// The kinds of schedule.
+const (
+	// BitNet is the published recipe for ternary training (Ma et al. 2024,
+	// "The Era of 1-bit LLMs: Training Tips, Code and FAQ"): a high peak that
+	// falls linearly towards 0 at the last step; from Switch on a lower peak
+	// falls along the same line, and weight decay stops. The high rate lets
+	// weights cross the quantizer's thresholds, the low one lets them settle.
+	BitNet = "bitnet"
+	// Cosine falls from the peak to Floor·peak at the last step.
+	Cosine = "cosine"
+	// Constant stays at the peak.
+	Constant = "constant"
+)
+
+// Schedule gives the learning rate and the weight decay of each step.
+type Schedule struct {
+	Kind   string  `json:"kind"`
+	Peak   float64 `json:"peak"`
+	Warmup int     `json:"warmup"` // steps of a linear rise from 0 to the schedule
+	Floor  float64 `json:"floor"`  // Cosine: last rate as a share of the peak
+
+	// BitNet: the peak of the second stage, and the share of steps at which it
+	// begins.
+	SecondPeak float64 `json:"second_peak"`
+	Switch     float64 `json:"switch"`
+
+	// Decay is the weight decay; BitNet replaces it by SecondDecay in the
+	// second stage.
+	Decay       float64 `json:"decay"`
+	SecondDecay float64 `json:"second_decay"`
+}
+
+// At returns the learning rate and the weight decay of a step, counted from 0,
+// of a run of the given number of steps.
+func (s *Schedule) At(step, steps int) (lr, decay float64) {
+	done := float64(step) / float64(max(steps, 1))
+	lr, decay = s.Peak, s.Decay
+	switch s.Kind {
+	case BitNet:
+		if done >= s.Switch {
+			lr, decay = s.SecondPeak, s.SecondDecay
+		}
+		lr *= 1 - done
+	case Cosine:
+		lr *= s.Floor + (1-s.Floor)*(1+math.Cos(math.Pi*done))/2
+	}
+	if step < s.Warmup {
+		lr *= float64(step+1) / float64(s.Warmup+1)
+	}
+	return lr, decay
+}
+
+func (s *Schedule) validate(bad func(format string, args ...any)) {
+	if s.Kind != BitNet && s.Kind != Cosine && s.Kind != Constant {
+		bad("schedule kind %q, want %q, %q or %q", s.Kind, BitNet, Cosine, Constant)
+	}
+	for _, f := range []struct {
+		name string
+		v    float64
+	}{{"peak", s.Peak}, {"second peak", s.SecondPeak}, {"decay", s.Decay}, {"second decay", s.SecondDecay}} {
+		if !(f.v >= 0 && f.v < 10) {
+			bad("schedule %s is %v, want 0 to 10", f.name, f.v)
+		}
+	}
+	if s.Warmup < 0 {
+		bad("schedule warmup is %d steps", s.Warmup)
+	}
+	if !(s.Floor >= 0 && s.Floor <= 1) || !(s.Switch >= 0 && s.Switch <= 1) {
+		bad("schedule floor %v and switch %v must be in [0, 1]", s.Floor, s.Switch)
+	}
+}
+
+// Optimizer configures AdamW.
+type Optimizer struct {
+	Beta1    float64  `json:"beta1"`
+	Beta2    float64  `json:"beta2"`
+	Eps      float64  `json:"eps"`
+	Clip     float64  `json:"clip"`      // largest global gradient norm; 0 does not clip
+	DecayAll bool     `json:"decay_all"` // weight decay on vectors too, not on matrices alone
+	Schedule Schedule `json:"schedule"`
+}
+
+func (o *Optimizer) validate(bad func(format string, args ...any)) {
+	if !(o.Beta1 >= 0 && o.Beta1 < 1) || !(o.Beta2 >= 0 && o.Beta2 < 1) {
+		bad("betas %v and %v must be in [0, 1)", o.Beta1, o.Beta2)
+	}
+	if !(o.Eps > 0) {
+		bad("eps is %v, want above 0", o.Eps)
+	}
+	if !(o.Clip >= 0) {
+		bad("clip is %v, want at least 0", o.Clip)
+	}
+	o.Schedule.validate(bad)
+}
+
+// hyper is the step input of the optimizer pass for step t, counted from 0:
+// rate, decay and the corrections for the moments' start at zero.
+func (o *Optimizer) hyper(dst []float32, t int, lr, decay float64) error {
+	if len(dst) != 4 {
+		return fmt.Errorf("hyper input of %d values", len(dst))
+	}
+	n := float64(t + 1)
+	dst[0], dst[1] = float32(lr), float32(decay)
+	dst[2], dst[3] = float32(1-math.Pow(o.Beta1, n)), float32(math.Sqrt(1-math.Pow(o.Beta2, n)))
+	return nil
+}
