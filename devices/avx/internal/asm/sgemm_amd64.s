@@ -5,17 +5,20 @@
 #include "textflag.h"
 
 // func sgemmAVX2x1x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·sgemmAVX2x1x16(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	PREFETCHT0 (AX)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Y2
@@ -44,19 +47,23 @@ store:
 	RET
 
 // func sgemmAVX2x2x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·sgemmAVX2x2x16(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	PREFETCHT0 (AX)
+	PREFETCHT0 (AX)(CX*1)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Y4
@@ -92,21 +99,26 @@ store:
 	RET
 
 // func sgemmAVX2x3x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·sgemmAVX2x3x16(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	PREFETCHT0 (AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Y6
@@ -149,25 +161,33 @@ store:
 	RET
 
 // func sgemmAVX2x4x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·sgemmAVX2x4x16(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	LEAQ   (AX)(SI*2), DI
-	ADDQ   SI, DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	LEAQ       (AX)(CX*2), DX
+	ADDQ       CX, DX
+	PREFETCHT0 (AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	PREFETCHT0 (DX)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	LEAQ       (AX)(SI*2), DI
+	ADDQ       SI, DI
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Y8
@@ -220,27 +240,36 @@ store:
 	RET
 
 // func sgemmAVX2x5x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·sgemmAVX2x5x16(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	LEAQ   (AX)(SI*2), DI
-	ADDQ   SI, DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	LEAQ       (AX)(CX*2), DX
+	ADDQ       CX, DX
+	PREFETCHT0 (AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	LEAQ       (AX)(SI*2), DI
+	ADDQ       SI, DI
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Y10
@@ -300,29 +329,39 @@ store:
 	RET
 
 // func sgemmAVX2x6x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·sgemmAVX2x6x16(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	LEAQ   (AX)(SI*2), DI
-	ADDQ   SI, DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	LEAQ       (AX)(CX*2), DX
+	ADDQ       CX, DX
+	PREFETCHT0 (AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	LEAQ       (AX)(SI*2), DI
+	ADDQ       SI, DI
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Y12
@@ -389,16 +428,19 @@ store:
 	RET
 
 // func sgemmAVX512x1x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x1x16(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	VPXORQ Z0, Z0, Z0
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	PREFETCHT0 (AX)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	VPXORQ     Z0, Z0, Z0
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z1
@@ -423,18 +465,22 @@ store:
 	RET
 
 // func sgemmAVX512x1x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x1x32(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	MOVQ   bstride+48(FP), SI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	MOVQ       bstride+48(FP), SI
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z2
@@ -463,17 +509,21 @@ store:
 	RET
 
 // func sgemmAVX512x2x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x2x16(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	PREFETCHT0 (AX)
+	PREFETCHT0 (AX)(CX*1)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z2
@@ -502,20 +552,26 @@ store:
 	RET
 
 // func sgemmAVX512x2x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x2x32(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	MOVQ   bstride+48(FP), DI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 64(AX)(CX*1)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	MOVQ       bstride+48(FP), DI
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z4
@@ -551,18 +607,23 @@ store:
 	RET
 
 // func sgemmAVX512x3x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x3x16(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	PREFETCHT0 (AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z3
@@ -595,22 +656,30 @@ store:
 	RET
 
 // func sgemmAVX512x3x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x3x32(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	MOVQ   bstride+48(FP), DI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 64(AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	PREFETCHT0 64(AX)(CX*2)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	MOVQ       bstride+48(FP), DI
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z6
@@ -653,21 +722,29 @@ store:
 	RET
 
 // func sgemmAVX512x4x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x4x16(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	LEAQ   (AX)(SI*2), DI
-	ADDQ   SI, DI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	LEAQ       (AX)(CX*2), DX
+	ADDQ       CX, DX
+	PREFETCHT0 (AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	PREFETCHT0 (DX)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	LEAQ       (AX)(SI*2), DI
+	ADDQ       SI, DI
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z4
@@ -707,26 +784,38 @@ store:
 	RET
 
 // func sgemmAVX512x4x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x4x32(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	LEAQ   (AX)(SI*2), DI
-	ADDQ   SI, DI
-	MOVQ   bstride+48(FP), R8
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	LEAQ       (AX)(CX*2), DX
+	ADDQ       CX, DX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 64(AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	PREFETCHT0 64(AX)(CX*2)
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	LEAQ       (AX)(SI*2), DI
+	ADDQ       SI, DI
+	MOVQ       bstride+48(FP), R8
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z8
@@ -779,22 +868,31 @@ store:
 	RET
 
 // func sgemmAVX512x5x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x5x16(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	LEAQ   (AX)(SI*2), DI
-	ADDQ   SI, DI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	LEAQ       (AX)(CX*2), DX
+	ADDQ       CX, DX
+	PREFETCHT0 (AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	LEAQ       (AX)(SI*2), DI
+	ADDQ       SI, DI
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z5
@@ -838,28 +936,42 @@ store:
 	RET
 
 // func sgemmAVX512x5x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x5x32(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	LEAQ   (AX)(SI*2), DI
-	ADDQ   SI, DI
-	MOVQ   bstride+48(FP), R8
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	LEAQ       (AX)(CX*2), DX
+	ADDQ       CX, DX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 64(AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	PREFETCHT0 64(AX)(CX*2)
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 64(DX)(CX*1)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	LEAQ       (AX)(SI*2), DI
+	ADDQ       SI, DI
+	MOVQ       bstride+48(FP), R8
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z10
@@ -919,23 +1031,33 @@ store:
 	RET
 
 // func sgemmAVX512x6x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x6x16(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	LEAQ   (AX)(SI*2), DI
-	ADDQ   SI, DI
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	LEAQ       (AX)(CX*2), DX
+	ADDQ       CX, DX
+	PREFETCHT0 (AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	LEAQ       (AX)(SI*2), DI
+	ADDQ       SI, DI
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z6
@@ -983,30 +1105,46 @@ store:
 	RET
 
 // func sgemmAVX512x6x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x6x32(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	LEAQ   (AX)(SI*2), DI
-	ADDQ   SI, DI
-	MOVQ   bstride+48(FP), R8
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	LEAQ       (AX)(CX*2), DX
+	ADDQ       CX, DX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 64(AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	PREFETCHT0 64(AX)(CX*2)
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 64(DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 64(DX)(CX*2)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	LEAQ       (AX)(SI*2), DI
+	ADDQ       SI, DI
+	MOVQ       bstride+48(FP), R8
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z12
@@ -1073,26 +1211,39 @@ store:
 	RET
 
 // func sgemmAVX512x7x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x7x16(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	LEAQ   (AX)(SI*2), DI
-	ADDQ   SI, DI
-	LEAQ   (DI)(SI*2), R8
-	ADDQ   SI, R8
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	LEAQ       (AX)(CX*2), DX
+	ADDQ       CX, DX
+	LEAQ       (DX)(CX*2), BX
+	ADDQ       CX, BX
+	PREFETCHT0 (AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 (BX)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	LEAQ       (AX)(SI*2), DI
+	ADDQ       SI, DI
+	LEAQ       (DI)(SI*2), R8
+	ADDQ       SI, R8
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z7
@@ -1147,34 +1298,54 @@ store:
 	RET
 
 // func sgemmAVX512x7x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x7x32(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	LEAQ   (AX)(SI*2), DI
-	ADDQ   SI, DI
-	LEAQ   (DI)(SI*2), R8
-	ADDQ   SI, R8
-	MOVQ   bstride+48(FP), R9
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	LEAQ       (AX)(CX*2), DX
+	ADDQ       CX, DX
+	LEAQ       (DX)(CX*2), BX
+	ADDQ       CX, BX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 64(AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	PREFETCHT0 64(AX)(CX*2)
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 64(DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 64(DX)(CX*2)
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	LEAQ       (AX)(SI*2), DI
+	ADDQ       SI, DI
+	LEAQ       (DI)(SI*2), R8
+	ADDQ       SI, R8
+	MOVQ       bstride+48(FP), R9
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z14
@@ -1251,27 +1422,41 @@ store:
 	RET
 
 // func sgemmAVX512x8x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x8x16(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	LEAQ   (AX)(SI*2), DI
-	ADDQ   SI, DI
-	LEAQ   (DI)(SI*2), R8
-	ADDQ   SI, R8
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	LEAQ       (AX)(CX*2), DX
+	ADDQ       CX, DX
+	LEAQ       (DX)(CX*2), BX
+	ADDQ       CX, BX
+	PREFETCHT0 (AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 (BX)
+	PREFETCHT0 (BX)(CX*1)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	LEAQ       (AX)(SI*2), DI
+	ADDQ       SI, DI
+	LEAQ       (DI)(SI*2), R8
+	ADDQ       SI, R8
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z8
@@ -1330,36 +1515,58 @@ store:
 	RET
 
 // func sgemmAVX512x8x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x8x32(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	LEAQ   (AX)(SI*2), DI
-	ADDQ   SI, DI
-	LEAQ   (DI)(SI*2), R8
-	ADDQ   SI, R8
-	MOVQ   bstride+48(FP), R9
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	LEAQ       (AX)(CX*2), DX
+	ADDQ       CX, DX
+	LEAQ       (DX)(CX*2), BX
+	ADDQ       CX, BX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 64(AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	PREFETCHT0 64(AX)(CX*2)
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 64(DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 64(DX)(CX*2)
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 (BX)(CX*1)
+	PREFETCHT0 64(BX)(CX*1)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	LEAQ       (AX)(SI*2), DI
+	ADDQ       SI, DI
+	LEAQ       (DI)(SI*2), R8
+	ADDQ       SI, R8
+	MOVQ       bstride+48(FP), R9
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	VPXORQ     Z14, Z14, Z14
+	VPXORQ     Z15, Z15, Z15
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z16
@@ -1443,28 +1650,43 @@ store:
 	RET
 
 // func sgemmAVX512x9x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x9x16(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	LEAQ   (AX)(SI*2), DI
-	ADDQ   SI, DI
-	LEAQ   (DI)(SI*2), R8
-	ADDQ   SI, R8
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	LEAQ       (AX)(CX*2), DX
+	ADDQ       CX, DX
+	LEAQ       (DX)(CX*2), BX
+	ADDQ       CX, BX
+	PREFETCHT0 (AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 (BX)
+	PREFETCHT0 (BX)(CX*1)
+	PREFETCHT0 (BX)(CX*2)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	LEAQ       (AX)(SI*2), DI
+	ADDQ       SI, DI
+	LEAQ       (DI)(SI*2), R8
+	ADDQ       SI, R8
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z9
@@ -1527,38 +1749,62 @@ store:
 	RET
 
 // func sgemmAVX512x9x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x9x32(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	LEAQ   (AX)(SI*2), DI
-	ADDQ   SI, DI
-	LEAQ   (DI)(SI*2), R8
-	ADDQ   SI, R8
-	MOVQ   bstride+48(FP), R9
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
-	VPXORQ Z16, Z16, Z16
-	VPXORQ Z17, Z17, Z17
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	LEAQ       (AX)(CX*2), DX
+	ADDQ       CX, DX
+	LEAQ       (DX)(CX*2), BX
+	ADDQ       CX, BX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 64(AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	PREFETCHT0 64(AX)(CX*2)
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 64(DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 64(DX)(CX*2)
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 (BX)(CX*1)
+	PREFETCHT0 64(BX)(CX*1)
+	PREFETCHT0 (BX)(CX*2)
+	PREFETCHT0 64(BX)(CX*2)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	LEAQ       (AX)(SI*2), DI
+	ADDQ       SI, DI
+	LEAQ       (DI)(SI*2), R8
+	ADDQ       SI, R8
+	MOVQ       bstride+48(FP), R9
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	VPXORQ     Z14, Z14, Z14
+	VPXORQ     Z15, Z15, Z15
+	VPXORQ     Z16, Z16, Z16
+	VPXORQ     Z17, Z17, Z17
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z18
@@ -1649,31 +1895,49 @@ store:
 	RET
 
 // func sgemmAVX512x10x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x10x16(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	LEAQ   (AX)(SI*2), DI
-	ADDQ   SI, DI
-	LEAQ   (DI)(SI*2), R8
-	ADDQ   SI, R8
-	LEAQ   (R8)(SI*2), R9
-	ADDQ   SI, R9
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	LEAQ       (AX)(CX*2), DX
+	ADDQ       CX, DX
+	LEAQ       (DX)(CX*2), BX
+	ADDQ       CX, BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	PREFETCHT0 (AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 (BX)
+	PREFETCHT0 (BX)(CX*1)
+	PREFETCHT0 (BX)(CX*2)
+	PREFETCHT0 (SI)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	LEAQ       (AX)(SI*2), DI
+	ADDQ       SI, DI
+	LEAQ       (DI)(SI*2), R8
+	ADDQ       SI, R8
+	LEAQ       (R8)(SI*2), R9
+	ADDQ       SI, R9
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z10
@@ -1743,42 +2007,70 @@ store:
 	RET
 
 // func sgemmAVX512x10x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x10x32(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	LEAQ   (AX)(SI*2), DI
-	ADDQ   SI, DI
-	LEAQ   (DI)(SI*2), R8
-	ADDQ   SI, R8
-	LEAQ   (R8)(SI*2), R9
-	ADDQ   SI, R9
-	MOVQ   bstride+48(FP), R10
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
-	VPXORQ Z16, Z16, Z16
-	VPXORQ Z17, Z17, Z17
-	VPXORQ Z18, Z18, Z18
-	VPXORQ Z19, Z19, Z19
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	LEAQ       (AX)(CX*2), DX
+	ADDQ       CX, DX
+	LEAQ       (DX)(CX*2), BX
+	ADDQ       CX, BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 64(AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	PREFETCHT0 64(AX)(CX*2)
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 64(DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 64(DX)(CX*2)
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 (BX)(CX*1)
+	PREFETCHT0 64(BX)(CX*1)
+	PREFETCHT0 (BX)(CX*2)
+	PREFETCHT0 64(BX)(CX*2)
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	LEAQ       (AX)(SI*2), DI
+	ADDQ       SI, DI
+	LEAQ       (DI)(SI*2), R8
+	ADDQ       SI, R8
+	LEAQ       (R8)(SI*2), R9
+	ADDQ       SI, R9
+	MOVQ       bstride+48(FP), R10
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	VPXORQ     Z14, Z14, Z14
+	VPXORQ     Z15, Z15, Z15
+	VPXORQ     Z16, Z16, Z16
+	VPXORQ     Z17, Z17, Z17
+	VPXORQ     Z18, Z18, Z18
+	VPXORQ     Z19, Z19, Z19
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z20
@@ -1879,32 +2171,51 @@ store:
 	RET
 
 // func sgemmAVX512x11x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x11x16(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	LEAQ   (AX)(SI*2), DI
-	ADDQ   SI, DI
-	LEAQ   (DI)(SI*2), R8
-	ADDQ   SI, R8
-	LEAQ   (R8)(SI*2), R9
-	ADDQ   SI, R9
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	LEAQ       (AX)(CX*2), DX
+	ADDQ       CX, DX
+	LEAQ       (DX)(CX*2), BX
+	ADDQ       CX, BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	PREFETCHT0 (AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 (BX)
+	PREFETCHT0 (BX)(CX*1)
+	PREFETCHT0 (BX)(CX*2)
+	PREFETCHT0 (SI)
+	PREFETCHT0 (SI)(CX*1)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	LEAQ       (AX)(SI*2), DI
+	ADDQ       SI, DI
+	LEAQ       (DI)(SI*2), R8
+	ADDQ       SI, R8
+	LEAQ       (R8)(SI*2), R9
+	ADDQ       SI, R9
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z11
@@ -1978,44 +2289,74 @@ store:
 	RET
 
 // func sgemmAVX512x11x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x11x32(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	LEAQ   (AX)(SI*2), DI
-	ADDQ   SI, DI
-	LEAQ   (DI)(SI*2), R8
-	ADDQ   SI, R8
-	LEAQ   (R8)(SI*2), R9
-	ADDQ   SI, R9
-	MOVQ   bstride+48(FP), R10
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
-	VPXORQ Z16, Z16, Z16
-	VPXORQ Z17, Z17, Z17
-	VPXORQ Z18, Z18, Z18
-	VPXORQ Z19, Z19, Z19
-	VPXORQ Z20, Z20, Z20
-	VPXORQ Z21, Z21, Z21
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	LEAQ       (AX)(CX*2), DX
+	ADDQ       CX, DX
+	LEAQ       (DX)(CX*2), BX
+	ADDQ       CX, BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 64(AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	PREFETCHT0 64(AX)(CX*2)
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 64(DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 64(DX)(CX*2)
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 (BX)(CX*1)
+	PREFETCHT0 64(BX)(CX*1)
+	PREFETCHT0 (BX)(CX*2)
+	PREFETCHT0 64(BX)(CX*2)
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 (SI)(CX*1)
+	PREFETCHT0 64(SI)(CX*1)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	LEAQ       (AX)(SI*2), DI
+	ADDQ       SI, DI
+	LEAQ       (DI)(SI*2), R8
+	ADDQ       SI, R8
+	LEAQ       (R8)(SI*2), R9
+	ADDQ       SI, R9
+	MOVQ       bstride+48(FP), R10
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	VPXORQ     Z14, Z14, Z14
+	VPXORQ     Z15, Z15, Z15
+	VPXORQ     Z16, Z16, Z16
+	VPXORQ     Z17, Z17, Z17
+	VPXORQ     Z18, Z18, Z18
+	VPXORQ     Z19, Z19, Z19
+	VPXORQ     Z20, Z20, Z20
+	VPXORQ     Z21, Z21, Z21
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z22
@@ -2123,33 +2464,53 @@ store:
 	RET
 
 // func sgemmAVX512x12x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x12x16(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	LEAQ   (AX)(SI*2), DI
-	ADDQ   SI, DI
-	LEAQ   (DI)(SI*2), R8
-	ADDQ   SI, R8
-	LEAQ   (R8)(SI*2), R9
-	ADDQ   SI, R9
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	LEAQ       (AX)(CX*2), DX
+	ADDQ       CX, DX
+	LEAQ       (DX)(CX*2), BX
+	ADDQ       CX, BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	PREFETCHT0 (AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 (BX)
+	PREFETCHT0 (BX)(CX*1)
+	PREFETCHT0 (BX)(CX*2)
+	PREFETCHT0 (SI)
+	PREFETCHT0 (SI)(CX*1)
+	PREFETCHT0 (SI)(CX*2)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	LEAQ       (AX)(SI*2), DI
+	ADDQ       SI, DI
+	LEAQ       (DI)(SI*2), R8
+	ADDQ       SI, R8
+	LEAQ       (R8)(SI*2), R9
+	ADDQ       SI, R9
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z12
@@ -2227,46 +2588,78 @@ store:
 	RET
 
 // func sgemmAVX512x12x32(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgemmAVX512x12x32(SB), NOSPLIT, $0-72
-	MOVQ   a+16(FP), AX
-	MOVQ   acs+32(FP), CX
-	MOVQ   b+40(FP), DX
-	MOVQ   k+56(FP), BX
-	MOVQ   ars+24(FP), SI
-	LEAQ   (AX)(SI*2), DI
-	ADDQ   SI, DI
-	LEAQ   (DI)(SI*2), R8
-	ADDQ   SI, R8
-	LEAQ   (R8)(SI*2), R9
-	ADDQ   SI, R9
-	MOVQ   bstride+48(FP), R10
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
-	VPXORQ Z16, Z16, Z16
-	VPXORQ Z17, Z17, Z17
-	VPXORQ Z18, Z18, Z18
-	VPXORQ Z19, Z19, Z19
-	VPXORQ Z20, Z20, Z20
-	VPXORQ Z21, Z21, Z21
-	VPXORQ Z22, Z22, Z22
-	VPXORQ Z23, Z23, Z23
-	TESTQ  BX, BX
-	JZ     step_end
+	MOVQ       c+0(FP), AX
+	MOVQ       ldc+8(FP), CX
+	LEAQ       (AX)(CX*2), DX
+	ADDQ       CX, DX
+	LEAQ       (DX)(CX*2), BX
+	ADDQ       CX, BX
+	LEAQ       (BX)(CX*2), SI
+	ADDQ       CX, SI
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 64(AX)(CX*1)
+	PREFETCHT0 (AX)(CX*2)
+	PREFETCHT0 64(AX)(CX*2)
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	PREFETCHT0 (DX)(CX*1)
+	PREFETCHT0 64(DX)(CX*1)
+	PREFETCHT0 (DX)(CX*2)
+	PREFETCHT0 64(DX)(CX*2)
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 (BX)(CX*1)
+	PREFETCHT0 64(BX)(CX*1)
+	PREFETCHT0 (BX)(CX*2)
+	PREFETCHT0 64(BX)(CX*2)
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 (SI)(CX*1)
+	PREFETCHT0 64(SI)(CX*1)
+	PREFETCHT0 (SI)(CX*2)
+	PREFETCHT0 64(SI)(CX*2)
+	MOVQ       a+16(FP), AX
+	MOVQ       acs+32(FP), CX
+	MOVQ       b+40(FP), DX
+	MOVQ       k+56(FP), BX
+	MOVQ       ars+24(FP), SI
+	LEAQ       (AX)(SI*2), DI
+	ADDQ       SI, DI
+	LEAQ       (DI)(SI*2), R8
+	ADDQ       SI, R8
+	LEAQ       (R8)(SI*2), R9
+	ADDQ       SI, R9
+	MOVQ       bstride+48(FP), R10
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	VPXORQ     Z14, Z14, Z14
+	VPXORQ     Z15, Z15, Z15
+	VPXORQ     Z16, Z16, Z16
+	VPXORQ     Z17, Z17, Z17
+	VPXORQ     Z18, Z18, Z18
+	VPXORQ     Z19, Z19, Z19
+	VPXORQ     Z20, Z20, Z20
+	VPXORQ     Z21, Z21, Z21
+	VPXORQ     Z22, Z22, Z22
+	VPXORQ     Z23, Z23, Z23
+	TESTQ      BX, BX
+	JZ         step_end
 
 step:
 	VMOVUPS      (DX), Z24

@@ -35,6 +35,13 @@ func tile(isa string, vec func() reg.VecVirtual, lanes, rows, vecs int, twoPanel
 		fmt.Sprintf("%s sets %d by %d elements of C to the products over k, or adds to them if", name, rows, lanes*vecs),
 		"add is not 0. Strides are in bytes: ldc, ars between rows, acs between columns of A,",
 		"bstride between panels of B.")
+	// C is needed last and comes from far: ask for it first.
+	early := emit.NewRows(emit.Ptr("c"), emit.Ptr("ldc"), rows)
+	for r := range rows {
+		for i := range vecs * lanes / 16 {
+			PREFETCHT0(early.At(r, 64*i))
+		}
+	}
 	a, acs, b, k := emit.Ptr("a"), emit.Ptr("acs"), emit.Ptr("b"), emit.Ptr("k")
 	in := emit.NewRows(a, emit.Ptr("ars"), rows)
 	var bstride reg.GPVirtual
