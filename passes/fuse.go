@@ -100,6 +100,9 @@ type finder struct {
 	isOut map[graph.Value]bool
 	index map[*graph.Node]int
 	taken map[*graph.Node]*match // by earlier matches
+	after [][]int32              // edges between node indices, state order included
+	own   []int32                // 0, 1, 2, …
+	group []int32                // scratch of acyclic
 
 	nodes []*graph.Node
 	vals  map[string]graph.Value
@@ -114,6 +117,23 @@ func newFinder(g *graph.Graph, op *graph.OpDef) *finder {
 	}
 	for i, n := range g.Nodes {
 		f.index[n] = i
+		f.own = append(f.own, int32(i))
+	}
+	f.after = make([][]int32, len(g.Nodes))
+	edge := func(from, to *graph.Node) {
+		if from != to {
+			f.after[f.index[from]] = append(f.after[f.index[from]], int32(f.index[to]))
+		}
+	}
+	for _, n := range g.Nodes {
+		for _, v := range n.In {
+			edge(v.Node(), n)
+		}
+		for _, u := range n.Op.Updates {
+			for _, r := range f.uses[n.In[u.In]] {
+				edge(r, n)
+			}
+		}
 	}
 	return f
 }
@@ -279,53 +299,46 @@ func (f *finder) finish() *match {
 // acyclic reports whether the graph has an order after every match so far, and
 // m, is contracted to one node. State readers must still precede the writer.
 func (f *finder) acyclic(m *match) bool {
-	group := func(n *graph.Node) any {
-		if slices.Contains(m.nodes, n) {
-			return m
-		}
-		if t := f.taken[n]; t != nil {
-			return t
-		}
-		return n
+	f.group = append(f.group[:0], f.own...)
+	for n, t := range f.taken {
+		f.group[f.index[n]] = int32(f.index[t.nodes[0]])
 	}
-	after := map[any][]any{}
-	waits := map[any]int{}
-	edge := func(from, to any) {
-		if from != to {
-			after[from] = append(after[from], to)
-			waits[to]++
-		}
+	for _, n := range m.nodes {
+		f.group[f.index[n]] = int32(f.index[m.nodes[0]])
 	}
-	for _, n := range f.g.Nodes {
-		to := group(n)
-		if _, ok := waits[to]; !ok {
-			waits[to] = 0
+	members := make([][]int32, len(f.own))
+	waits := make([]int32, len(f.own))
+	groups := 0
+	for i, g := range f.group {
+		if members[g] == nil {
+			groups++
 		}
-		for _, v := range n.In {
-			edge(group(v.Node()), to)
-		}
-		for _, u := range n.Op.Updates {
-			for _, r := range f.uses[n.In[u.In]] {
-				edge(group(r), to)
+		members[g] = append(members[g], int32(i))
+		for _, j := range f.after[i] {
+			if h := f.group[j]; h != g {
+				waits[h]++
 			}
 		}
 	}
-	var ready []any
-	for k, w := range waits {
-		if w == 0 {
-			ready = append(ready, k)
+	var ready []int32
+	for g, ms := range members {
+		if ms != nil && waits[g] == 0 {
+			ready = append(ready, int32(g))
 		}
 	}
-	seen := 0
 	for len(ready) > 0 {
-		k := ready[len(ready)-1]
+		g := ready[len(ready)-1]
 		ready = ready[:len(ready)-1]
-		seen++
-		for _, t := range after[k] {
-			if waits[t]--; waits[t] == 0 {
-				ready = append(ready, t)
+		groups--
+		for _, i := range members[g] {
+			for _, j := range f.after[i] {
+				if h := f.group[j]; h != g {
+					if waits[h]--; waits[h] == 0 {
+						ready = append(ready, h)
+					}
+				}
 			}
 		}
 	}
-	return seen == len(waits)
+	return groups == 0
 }
