@@ -111,3 +111,23 @@ func dotI8x1AVX2(y *int32, w *int8, ldw int, x *int8, n int, wtail *int8, xtail 
 //
 //go:noescape
 func dotI8x4x2AVX2(y *int32, ldy int, w *int8, ldw int, x *int8, ldx int, n int, wtail *int8, xtail *int8)
+
+// dotI8x8AVX512 writes 8 sums for 1 tokens over k elements.
+//
+//go:noescape
+func dotI8x8AVX512(y *int32, w *int8, ldw int, x *int8, k int)
+
+// dotI8x4AVX512 writes 4 sums for 1 tokens over k elements.
+//
+//go:noescape
+func dotI8x4AVX512(y *int32, w *int8, ldw int, x *int8, k int)
+
+// dotI8x1AVX512 writes 1 sums for 1 tokens over k elements.
+//
+//go:noescape
+func dotI8x1AVX512(y *int32, w *int8, ldw int, x *int8, k int)
+
+// dotI8x4x4AVX512 writes 4 sums for 4 tokens over k elements.
+//
+//go:noescape
+func dotI8x4x4AVX512(y *int32, ldy int, w *int8, ldw int, x *int8, ldx int, k int)

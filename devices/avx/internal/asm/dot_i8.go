@@ -20,6 +20,10 @@ func (isa ISA) DotI8(y []int32, ldy int, w []int8, ldw int, x []int8, ldx, rows,
 		}
 		return
 	}
+	if isa == AVX512 {
+		dotI8AVX512(y, ldy, w, ldw, x, ldx, rows, m, k)
+		return
+	}
 	// Kernels read 16 elements at a time; the rest is padded here.
 	n, rest := k/16, k%16
 	var wpad [8 * 16]int8
@@ -68,6 +72,38 @@ func (isa ISA) DotI8(y []int32, ldy int, w []int8, ldw int, x []int8, ldx, rows,
 				dotI8x4AVX2(&y[t*ldy+r], wr, ldw, xt, n, wtail, xtail)
 			default:
 				dotI8x1AVX2(&y[t*ldy+r], wr, ldw, xt, n, wtail, xtail)
+			}
+			t += tokens
+		}
+		r += tile
+	}
+}
+
+// dotI8AVX512 needs no padding: the kernels mask the last elements of a row.
+func dotI8AVX512(y []int32, ldy int, w []int8, ldw int, x []int8, ldx, rows, m, k int) {
+	for r := 0; r < rows; {
+		tile := 1
+		switch left := rows - r; {
+		case left >= 8:
+			tile = 8
+		case left >= 4:
+			tile = 4
+		}
+		for t := 0; t < m; {
+			out, wr, xt := &y[t*ldy+r], &w[r*ldw], &x[t*ldx]
+			tokens := 1
+			switch {
+			case tile > 1 && m-t >= 4:
+				tokens = 4
+				for s := 0; s < tile; s += 4 {
+					dotI8x4x4AVX512(&y[t*ldy+r+s], 4*ldy, &w[(r+s)*ldw], ldw, xt, ldx, k)
+				}
+			case tile == 8:
+				dotI8x8AVX512(out, wr, ldw, xt, k)
+			case tile == 4:
+				dotI8x4AVX512(out, wr, ldw, xt, k)
+			default:
+				dotI8x1AVX512(out, wr, ldw, xt, k)
 			}
 			t += tokens
 		}

@@ -29,3 +29,8 @@ func guardedCopy[T element](t testing.TB, s []T, front bool) []T {
 	copy(g, s)
 	return g
 }
+
+// u16s views bytes as 16-bit words.
+func u16s(b []byte) []uint16 {
+	return unsafe.Slice((*uint16)(unsafe.Pointer(&b[0])), len(b)/2)
+}

@@ -262,6 +262,14 @@ func dotI8x4x2AVX2(y *int32, ldy int, w *int8, ldw int, x *int8, ldx int, n int,
 	panic(noAssembly)
 }
 
+func dotI8x8AVX512(y *int32, w *int8, ldw int, x *int8, k int) { panic(noAssembly) }
+
+func dotI8x4AVX512(y *int32, w *int8, ldw int, x *int8, k int) { panic(noAssembly) }
+
+func dotI8x1AVX512(y *int32, w *int8, ldw int, x *int8, k int) { panic(noAssembly) }
+
+func dotI8x4x4AVX512(y *int32, ldy int, w *int8, ldw int, x *int8, ldx int, k int) { panic(noAssembly) }
+
 func sgemmAVX2x1x16(c *float32, ldc int, a *float32, ars int, acs int, b *float32, bstride int, k int, add int) {
 	panic(noAssembly)
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"math/bits"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -41,6 +42,10 @@ func main() {
 		i8(rows, 1)
 	}
 	i8(4, 2)
+	for _, rows := range []int{8, 4, 1} {
+		i8VNNI(rows, 1)
+	}
+	i8VNNI(4, 4)
 	Generate()
 }
 
@@ -88,6 +93,18 @@ func zeroed(n int) []reg.VecVirtual {
 	return v
 }
 
+// nextTile addresses the rows eight further on, which follow when these are
+// done: tiles are walked in groups of eight rows.
+func nextTile(w, ldw reg.GPVirtual, rows int) emit.Rows {
+	first, skip := GP64(), GP64()
+	MOVQ(ldw, skip)
+	SHLQ(Imm(3), skip)
+	LEAQ(Mem{Base: w, Index: skip, Scale: 1}, first)
+	return emit.NewRows(first, ldw, rows)
+}
+
+func log2(n int) int { return bits.Len(uint(n)) - 1 }
+
 // one is a tile of some rows by one token: as many independent sums as rows.
 func one(k kind, rows int) {
 	name := fmt.Sprintf("dot%sx%dAVX2", k.name, rows)
@@ -115,15 +132,11 @@ func one(k kind, rows int) {
 	perLine := 64 / (8 * k.size)
 	var ahead emit.Rows
 	if rows == 8 {
-		first, skip := GP64(), GP64()
-		MOVQ(ldw, skip)
-		SHLQ(Imm(3), skip)
-		LEAQ(Mem{Base: w, Index: skip, Scale: 1}, first)
-		ahead = emit.NewRows(first, ldw, rows)
+		ahead = nextTile(w, ldw, rows)
 	}
 	lines := GP64()
 	MOVQ(n, lines)
-	SHRQ(Imm(uint64(map[int]int{2: 1, 4: 2}[perLine])), lines)
+	SHRQ(Imm(uint64(log2(perLine))), lines)
 	ANDQ(Imm(uint64(perLine-1)), n)
 	emit.Loop("line", lines, func() {
 		for i := range perLine {
@@ -166,7 +179,8 @@ func wide(k kind, rows, tokens int) {
 	name := fmt.Sprintf("dot%sx%dx%dAVX2", k.name, rows, tokens)
 	emit.Func(name, "func(y *float32, ldy int, w *byte, ldw int, x *float32, ldx, n int, wtail *byte, xtail *float32)",
 		fmt.Sprintf("%s writes %d sums for each of %d tokens. Strides are in bytes.", name, rows, tokens))
-	in := emit.NewRows(emit.Ptr("w"), emit.Ptr("ldw"), rows)
+	w, ldw := emit.Ptr("w"), emit.Ptr("ldw")
+	in := emit.NewRows(w, ldw, rows)
 	xs := emit.NewRows(emit.Ptr("x"), emit.Ptr("ldx"), tokens)
 	n := emit.Ptr("n")
 	acc := zeroed(rows * tokens)
@@ -184,6 +198,23 @@ func wide(k kind, rows, tokens int) {
 			}
 		}
 	}
+	perLine := 64 / (8 * k.size)
+	ahead := nextTile(w, ldw, rows)
+	lines := GP64()
+	MOVQ(n, lines)
+	SHRQ(Imm(uint64(log2(perLine))), lines)
+	ANDQ(Imm(uint64(perLine-1)), n)
+	emit.Loop("line", lines, func() {
+		for i := range perLine {
+			step(func(r int) Mem { return in.At(r, i*8*k.size) }, func(t int) Mem { return xs.At(t, 32*i) })
+		}
+		for r := range rows {
+			PREFETCHT1(ahead.At(r, 0))
+		}
+		ahead.Advance(64)
+		in.Advance(64)
+		xs.Advance(32 * perLine)
+	})
 	emit.Loop("vector", n, func() {
 		step(func(r int) Mem { return in.At(r, 0) }, func(t int) Mem { return xs.At(t, 0) })
 		in.Advance(8 * k.size)
@@ -286,12 +317,9 @@ func i8(rows, tokens int) {
 		in.Advance(bytes)
 		xs.Advance(bytes)
 	}
-	if rows == 8 {
-		first, skip, lines := GP64(), GP64(), GP64()
-		MOVQ(ldw, skip)
-		SHLQ(Imm(3), skip)
-		LEAQ(Mem{Base: w, Index: skip, Scale: 1}, first)
-		ahead := emit.NewRows(first, ldw, rows)
+	if rows == 8 || tokens > 1 {
+		lines := GP64()
+		ahead := nextTile(w, ldw, rows)
 		MOVQ(n, lines)
 		SHRQ(Imm(2), lines)
 		ANDQ(Imm(3), n)
@@ -326,6 +354,98 @@ func i8(rows, tokens int) {
 		}
 		for r := 0; r+4 <= rows; r += 4 {
 			VMOVDQU(fold([4]reg.VecVirtual(acc[t*rows+r:]), vpaddd), out.At(t, 4*r))
+		}
+	}
+	emit.Ret()
+}
+
+// i8VNNI multiplies unsigned by signed bytes: x+128 by w, and 128 by w to take
+// away again. The sums may wrap on the way; their difference does not.
+func i8VNNI(rows, tokens int) {
+	name := fmt.Sprintf("dotI8x%dAVX512", rows)
+	sig := "func(y *int32, w *int8, ldw int, x *int8, k int)"
+	if tokens > 1 {
+		name = fmt.Sprintf("dotI8x%dx%dAVX512", rows, tokens)
+		sig = "func(y *int32, ldy int, w *int8, ldw int, x *int8, ldx, k int)"
+	}
+	emit.Func(name, sig, fmt.Sprintf("%s writes %d sums for %d tokens over k elements.", name, rows, tokens))
+	w, ldw, x, k := emit.Ptr("w"), emit.Ptr("ldw"), emit.Ptr("x"), emit.Ptr("k")
+	ahead := nextTile(w, ldw, rows)
+	in := emit.NewRows(w, ldw, rows)
+	xs := emit.NewRows(x, ldw, 1)
+	if tokens > 1 {
+		xs = emit.NewRows(x, emit.Ptr("ldx"), tokens)
+	}
+	half := ZMM()
+	b := GP32()
+	MOVL(U32(0x80808080), b)
+	VPBROADCASTD(b, half)
+	zero := func(n int) []reg.VecVirtual {
+		v := make([]reg.VecVirtual, n)
+		for i := range v {
+			v[i] = ZMM()
+			VPXORQ(v[i], v[i], v[i])
+		}
+		return v
+	}
+	acc, excess := zero(rows*tokens), zero(rows)
+	step := func(load func(m Mem, v reg.VecVirtual)) {
+		xv := make([]reg.VecVirtual, tokens)
+		for t := range xv {
+			xv[t] = ZMM()
+			load(xs.At(t, 0), xv[t])
+			VPXORQ(half, xv[t], xv[t])
+		}
+		for r := range rows {
+			wv := ZMM()
+			load(in.At(r, 0), wv)
+			VPDPBUSD(wv, half, excess[r])
+			for t := range xv {
+				VPDPBUSD(wv, xv[t], acc[t*rows+r])
+			}
+		}
+	}
+	lines := GP64()
+	MOVQ(k, lines)
+	SHRQ(Imm(6), lines)
+	ANDQ(Imm(63), k)
+	emit.Loop("line", lines, func() {
+		step(func(m Mem, v reg.VecVirtual) { VMOVDQU8(m, v) })
+		if rows > 1 {
+			for r := range rows {
+				PREFETCHT1(ahead.At(r, 0))
+			}
+			ahead.Advance(64)
+		}
+		in.Advance(64)
+		xs.Advance(64)
+	})
+	TESTQ(k, k)
+	JZ(LabelRef("done"))
+	bit, mask := GP64(), K()
+	MOVQ(I64(-1), bit)
+	BZHIQ(k, bit, bit)
+	KMOVQ(bit, mask)
+	step(func(m Mem, v reg.VecVirtual) { VMOVDQU8_Z(m, mask, v) })
+	Label("done")
+	narrow := func(t, r int) reg.VecVirtual {
+		v, hi := acc[t*rows+r], YMM()
+		VPSUBD(excess[r], v, v)
+		VEXTRACTI64X4(Imm(1), v, hi)
+		VPADDD(hi, v.AsY(), hi)
+		return hi
+	}
+	y := emit.Ptr("y")
+	out := emit.NewRows(y, ldw, 1)
+	if tokens > 1 {
+		out = emit.NewRows(y, emit.Ptr("ldy"), tokens)
+	}
+	for t := range tokens {
+		if rows == 1 {
+			VMOVD(foldOne(narrow(t, 0), vpaddd), out.At(t, 0))
+		}
+		for r := 0; r+4 <= rows; r += 4 {
+			VMOVDQU32(fold([4]reg.VecVirtual{narrow(t, r), narrow(t, r+1), narrow(t, r+2), narrow(t, r+3)}, vpaddd), out.At(t, 4*r))
 		}
 	}
 	emit.Ret()
