@@ -64,7 +64,8 @@ type Queue interface {
 	// must stay allocated.
 	Capture(launches []Launch) (Sequence, error)
 	// Sync waits until everything queued so far is done, or ctx is cancelled,
-	// and returns the first error of the work.
+	// and returns the first error of the work. After a cancelled Sync the work
+	// goes on: host memory stays in use until a later Sync or Close.
 	Sync(ctx context.Context) error
 	Close() error
 }

@@ -116,3 +116,33 @@ func BenchmarkStep(b *testing.B) {
 	})
 	r.must(seq.Free())
 }
+
+// BenchmarkCapture is what a new plan costs: capturing and instantiating as
+// many launches as a step of a 30-layer model has.
+func BenchmarkCapture(b *testing.B) {
+	r := newRig(b)
+	c := r.newChain(size3{1, 64, 64}, newWeights(size3{1, 64, 64}, rand.New(rand.NewPCG(1, 4))))
+	var ls []devices.Launch
+	for len(ls) < 300 {
+		ls = append(ls, c.launches...)
+	}
+	for b.Loop() {
+		seq, err := r.q.Capture(ls)
+		r.must(err)
+		r.must(seq.Replay())
+		r.sync()
+		r.must(seq.Free())
+	}
+	seq, err := r.q.Capture(ls)
+	r.must(err)
+	r.must(seq.Replay())
+	r.sync()
+	start := time.Now()
+	const replays = 100
+	for range replays {
+		r.must(seq.Replay())
+	}
+	r.sync()
+	b.ReportMetric(time.Since(start).Seconds()*1e9/replays/float64(len(ls)), "ns/node")
+	r.must(seq.Free())
+}

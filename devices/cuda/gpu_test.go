@@ -291,15 +291,6 @@ type chain struct {
 	w           weights
 }
 
-// weights are the chain's parameters on the host.
-type weights struct{ g, t, gamma graph.Tensor }
-
-func newWeights(z size3, rng *rand.Rand) weights {
-	_, norm := example(ops.RMSNormOp.OpDef, z, rng)
-	_, mm := example(ternary.MatMulOp.OpDef, z, rng)
-	return weights{norm[1], mm[1], graph.FromF32([]float32{0.37})}
-}
-
 func (r *rig) choose(op *graph.OpDef, attrs any, in []graph.Tensor) devices.Kernel {
 	r.Helper()
 	c := &devices.Call{Op: op, Attrs: attrs, Where: "test"}
@@ -315,8 +306,6 @@ func (r *rig) choose(op *graph.OpDef, attrs any, in []graph.Tensor) devices.Kern
 	r.must(err)
 	return k
 }
-
-var chainAttrs = bitlinear.NormQuantAttrs{Eps: 1e-5, Bits: 8, Round: "even"}
 
 func (r *rig) newChain(z size3, w weights) *chain {
 	r.Helper()

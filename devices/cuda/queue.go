@@ -108,7 +108,7 @@ func (q *queue) Write(dst devices.Buffer, off int, src []byte) error {
 			return err
 		}
 		copy(b, src)
-		return q.d.api.CopyIn(p, b, q.stream)
+		return q.d.api.CopyInLocked(p, b, q.stream)
 	})
 }
 
@@ -128,7 +128,7 @@ func (q *queue) Read(dst []byte, src devices.Buffer, off int) error {
 			return err
 		}
 		q.reads = append(q.reads, read{dst, b})
-		return q.d.api.CopyOut(b, p, q.stream)
+		return q.d.api.CopyOutLocked(b, p, q.stream)
 	})
 }
 
@@ -178,10 +178,12 @@ func (q *queue) Sync(ctx context.Context) error {
 		return q.err
 	}
 	start := time.Now()
-	for n := 0; ; n++ {
-		var done bool
+	for {
+		done := false
 		err := q.do("sync", func() (err error) {
-			done, err = q.d.api.StreamDone(q.stream)
+			for i := 0; i < 16 && !done && err == nil; i++ {
+				done, err = q.d.api.StreamDone(q.stream)
+			}
 			return err
 		})
 		if err != nil {
@@ -191,16 +193,12 @@ func (q *queue) Sync(ctx context.Context) error {
 			q.settle()
 			return nil
 		}
-		if n%16 != 15 {
-			continue
-		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		switch waited := time.Since(start); {
-		case waited < 2*time.Millisecond:
+		if waited := time.Since(start); waited < 2*time.Millisecond {
 			runtime.Gosched()
-		default:
+		} else {
 			time.Sleep(min(waited/16, time.Millisecond))
 		}
 	}

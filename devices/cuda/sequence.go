@@ -112,12 +112,19 @@ func (s *sequence) Profile() ([]time.Duration, error) {
 	return times, nil
 }
 
-// Free waits for nothing; do not free a sequence that is being replayed.
+// Free waits for replays under way, which a cancelled Sync may have left.
 func (s *sequence) Free() error {
 	if s.exec == 0 {
 		return nil
 	}
-	err := s.q.d.with(func() error { return s.q.d.api.DestroyExec(s.exec) })
+	q, api := s.q, s.q.d.api
+	err := q.d.with(func() error {
+		var wait error
+		if q.stream != 0 {
+			wait = api.StreamSync(q.stream)
+		}
+		return errors.Join(wait, api.DestroyExec(s.exec))
+	})
 	s.exec = 0
 	return wrap(s.q.d.Name()+": free sequence", err)
 }

@@ -48,12 +48,37 @@ __device__ __forceinline__ int dot16(unsigned w, int4 a, int sum) {
     return __dp4a((int)(w << 6 & 0xc0c0c0c0u), a.w, sum);
 }
 
+// dot_unit adds one unit's products with MT rows of staged activations.
+template <int MT>
+__device__ __forceinline__ void dot_unit(uint4 v, const int4* a, int units, int* sum) {
+#pragma unroll
+    for (int r = 0; r < MT; r++) {
+        sum[r] = dot16(v.x, a[0], sum[r]);
+        sum[r] = dot16(v.y, a[units], sum[r]);
+        sum[r] = dot16(v.z, a[2 * units], sum[r]);
+        sum[r] = dot16(v.w, a[3 * units], sum[r]);
+        a += 4 * units;
+    }
+}
+
 // ternary_tile computes MT rows of q against blockDim.x/LANES rows of weights.
 // Activations are staged in shared memory as [MT][4][units] int4, so that the
-// LANES threads of a row read different banks.
-template <int MT>
-__device__ __forceinline__ void ternary_tile(const i8* q, const uint4* t, int* acc, int m, int n, int k, int units) {
+// LANES threads of a row read different banks. The first PRE units of a row are
+// requested before staging, to hide its latency.
+template <int MT, int PRE>
+__device__ __forceinline__ void ternary_tile(const i8* __restrict__ q, const uint4* __restrict__ t, int* __restrict__ acc,
+                                             int m, int n, int k, int units) {
     extern __shared__ int4 act[];
+    int lane = threadIdx.x % LANES;
+    int row = blockIdx.x * (blockDim.x / LANES) + threadIdx.x / LANES;
+    const uint4* w = t + (size_t)row * units;
+    int mine = row < n ? units : 0;  // units of this thread's row
+    uint4 pre[PRE];
+#pragma unroll
+    for (int p = 0; p < PRE; p++) {
+        if (lane + p * LANES < mine) pre[p] = __ldg(w + lane + p * LANES);
+    }
+
     int m0 = blockIdx.y * MT;
     bool aligned = (k & 15) == 0;
     for (int i = threadIdx.x; i < MT * units * 4; i += blockDim.x) {
@@ -64,26 +89,16 @@ __device__ __forceinline__ void ternary_tile(const i8* q, const uint4* t, int* a
     }
     __syncthreads();
 
-    int lane = threadIdx.x % LANES;
-    int row = blockIdx.x * (blockDim.x / LANES) + threadIdx.x / LANES;
     int sum[MT];
 #pragma unroll
     for (int r = 0; r < MT; r++) sum[r] = 0;
-    if (row < n) {
-        const uint4* w = t + (size_t)row * units;
-#pragma unroll 4
-        for (int u = lane; u < units; u += LANES) {
-            uint4 v = w[u];
 #pragma unroll
-            for (int r = 0; r < MT; r++) {
-                const int4* a = act + r * 4 * units + u;
-                sum[r] = dot16(v.x, a[0], sum[r]);
-                sum[r] = dot16(v.y, a[units], sum[r]);
-                sum[r] = dot16(v.z, a[2 * units], sum[r]);
-                sum[r] = dot16(v.w, a[3 * units], sum[r]);
-            }
-        }
+    for (int p = 0; p < PRE; p++) {
+        int u = lane + p * LANES;
+        if (u < mine) dot_unit<MT>(pre[p], act + u, units, sum);
     }
+#pragma unroll 4
+    for (int u = lane + PRE * LANES; u < mine; u += LANES) dot_unit<MT>(__ldg(w + u), act + u, units, sum);
 #pragma unroll
     for (int r = 0; r < MT; r++) {
         for (int o = LANES / 2; o > 0; o >>= 1) sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], o);
@@ -93,10 +108,10 @@ __device__ __forceinline__ void ternary_tile(const i8* q, const uint4* t, int* a
 
 extern "C" __global__ void __launch_bounds__(128)
     ternary_matmul_m1(const i8* q, const uint4* t, int* acc, int m, int n, int k, int units) {
-    ternary_tile<1>(q, t, acc, m, n, k, units);
+    ternary_tile<1, 5>(q, t, acc, m, n, k, units);
 }
 
 extern "C" __global__ void __launch_bounds__(128)
     ternary_matmul_m8(const i8* q, const uint4* t, int* acc, int m, int n, int k, int units) {
-    ternary_tile<8>(q, t, acc, m, n, k, units);
+    ternary_tile<8, 1>(q, t, acc, m, n, k, units);
 }

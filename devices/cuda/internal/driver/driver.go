@@ -10,6 +10,7 @@ package driver
 
 import (
 	"fmt"
+	"sync"
 	"unsafe"
 )
 
@@ -66,7 +67,8 @@ const (
 )
 
 // call returns the driver's status as an error. The directive keeps Go objects
-// whose addresses appear in the argument list alive and in place.
+// whose addresses appear in the argument list alive and in place; its price is
+// that the list is allocated.
 //
 //go:uintptrescapes
 func (a *API) call(f funcID, args ...uintptr) error {
@@ -75,6 +77,27 @@ func (a *API) call(f funcID, args ...uintptr) error {
 	}
 	return nil
 }
+
+// words is call for arguments that are no addresses of Go objects. It does not
+// allocate.
+func (a *API) words(f funcID, args ...uintptr) error {
+	if code := a.status(f, args...); code != 0 {
+		return a.error(f, int(code))
+	}
+	return nil
+}
+
+func (a *API) status(f funcID, args ...uintptr) uint32 {
+	list := lists.Get().(*[maxArgs]uintptr)
+	code := invoke(a.fn[f], list[:copy(list[:], args)]...)
+	lists.Put(list)
+	return code
+}
+
+// maxArgs is the most arguments that words passes.
+const maxArgs = 6
+
+var lists = sync.Pool{New: func() any { return new([maxArgs]uintptr) }}
 
 func (a *API) error(f funcID, code int) error {
 	e := &Error{Call: names[f], Code: code, Name: "unknown error"}
@@ -165,7 +188,7 @@ func (a *API) RetainPrimary(d Device) (Context, error) {
 func (a *API) ReleasePrimary(d Device) error { return a.call(cuDevicePrimaryCtxRelease, uintptr(d)) }
 
 // SetCurrent makes c the calling thread's context.
-func (a *API) SetCurrent(c Context) error { return a.call(cuCtxSetCurrent, uintptr(c)) }
+func (a *API) SetCurrent(c Context) error { return a.words(cuCtxSetCurrent, uintptr(c)) }
 
 // LoadModule compiles PTX text, which must end in a zero byte, for the current
 // context's GPU. On failure the compiler's log is part of the error.

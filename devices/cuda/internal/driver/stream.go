@@ -38,24 +38,32 @@ func (a *API) HostFree(b []byte) error {
 
 // Zero sets n bytes to zero.
 func (a *API) Zero(p Ptr, n int, s Stream) error {
-	return a.call(cuMemsetD8Async, uintptr(p), 0, uintptr(n), uintptr(s))
+	return a.words(cuMemsetD8Async, uintptr(p), 0, uintptr(n), uintptr(s))
 }
 
-// CopyIn copies src to the device. From pageable memory it returns once src has
-// been read; from HostAlloc memory it returns at once.
+// CopyIn copies src to the device. It returns once src has been read.
 func (a *API) CopyIn(dst Ptr, src []byte, s Stream) error {
 	return a.call(cuMemcpyHtoDAsync, uintptr(dst), uintptr(unsafe.Pointer(&src[0])), uintptr(len(src)), uintptr(s))
 }
 
-// CopyOut copies to the host. To pageable memory it returns once the copy is
-// done; to HostAlloc memory it returns at once.
+// CopyOut copies to the host. It returns once the copy is done.
 func (a *API) CopyOut(dst []byte, src Ptr, s Stream) error {
 	return a.call(cuMemcpyDtoHAsync, uintptr(unsafe.Pointer(&dst[0])), uintptr(src), uintptr(len(dst)), uintptr(s))
 }
 
+// CopyInLocked is CopyIn from memory of HostAlloc. It returns at once.
+func (a *API) CopyInLocked(dst Ptr, src []byte, s Stream) error {
+	return a.words(cuMemcpyHtoDAsync, uintptr(dst), uintptr(unsafe.Pointer(&src[0])), uintptr(len(src)), uintptr(s))
+}
+
+// CopyOutLocked is CopyOut to memory of HostAlloc. It returns at once.
+func (a *API) CopyOutLocked(dst []byte, src Ptr, s Stream) error {
+	return a.words(cuMemcpyDtoHAsync, uintptr(unsafe.Pointer(&dst[0])), uintptr(src), uintptr(len(dst)), uintptr(s))
+}
+
 // CopyDevice copies n bytes inside device memory.
 func (a *API) CopyDevice(dst, src Ptr, n int, s Stream) error {
-	return a.call(cuMemcpyDtoDAsync, uintptr(dst), uintptr(src), uintptr(n), uintptr(s))
+	return a.words(cuMemcpyDtoDAsync, uintptr(dst), uintptr(src), uintptr(n), uintptr(s))
 }
 
 // NewStream makes a stream that does not synchronise with the default stream.
@@ -70,11 +78,11 @@ func (a *API) NewStream() (Stream, error) {
 func (a *API) DestroyStream(s Stream) error { return a.call(cuStreamDestroy, uintptr(s)) }
 
 // StreamSync waits for everything queued on s.
-func (a *API) StreamSync(s Stream) error { return a.call(cuStreamSynchronize, uintptr(s)) }
+func (a *API) StreamSync(s Stream) error { return a.words(cuStreamSynchronize, uintptr(s)) }
 
 // StreamDone reports whether everything queued on s is done.
 func (a *API) StreamDone(s Stream) (bool, error) {
-	switch code := invoke(a.fn[cuStreamQuery], uintptr(s)); code {
+	switch code := a.status(cuStreamQuery, uintptr(s)); code {
 	case 0:
 		return true, nil
 	case ErrorNotReady:
@@ -110,7 +118,7 @@ func (a *API) DestroyGraph(g Graph) error { return a.call(cuGraphDestroy, uintpt
 
 // LaunchGraph enqueues e on s.
 func (a *API) LaunchGraph(e GraphExec, s Stream) error {
-	return a.call(cuGraphLaunch, uintptr(e), uintptr(s))
+	return a.words(cuGraphLaunch, uintptr(e), uintptr(s))
 }
 
 // DestroyExec frees e.
@@ -125,7 +133,7 @@ func (a *API) NewEvent() (Event, error) {
 
 // Record enqueues e on s.
 func (a *API) Record(e Event, s Stream) error {
-	return a.call(cuEventRecord, uintptr(e), uintptr(s))
+	return a.words(cuEventRecord, uintptr(e), uintptr(s))
 }
 
 // Elapsed is the milliseconds between two recorded events.
