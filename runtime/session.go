@@ -1,0 +1,373 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/trit-ml/trit/graph"
+)
+
+// Session runs a language model step by step for any number of sequences at
+// once. It keeps their tokens in a paged key/value cache, batches whatever is
+// waiting into ragged steps (so that long prompts enter in chunks beside
+// sequences that generate), and hands out the logits of their last tokens.
+//
+// The program comes from the infer pipeline: inputs tokens, seq and pos i32[S],
+// rows i32[R] and table i32[sequences, blocks]; every state a cache of
+// [blocks, positions, width]; output 0 the logits f32[R, vocabulary].
+//
+// A sequence's logits do not depend on what else is in the step, on how its
+// prompt was cut into chunks, or on where its blocks lie. A Session is used by
+// one goroutine at a time. Step allocates nothing once the plans it needs exist.
+type Session struct {
+	run    *Run
+	in     sessionInputs
+	syms   []int // values of the program's symbols for the next step
+	symS   int   // which of them counts tokens
+	symR   int   // and rows
+	vocab  int
+	size   int // positions in a block
+	width  int // blocks of a sequence
+	blocks *blocks
+	caches []cacheState
+	seqs   []sequence
+	first  int // where the next round starts, so that prompts take turns
+
+	tokens, seq, pos, rows, table []int32
+	batch                         []piece
+	logits                        []float32 // of the last step
+}
+
+type sessionInputs struct{ tokens, seq, pos, rows, table Input }
+
+// cacheState is one state: a layer's keys or values.
+type cacheState struct {
+	val   int
+	block int // bytes
+}
+
+// Seq is the handle of a sequence: its row in the block table.
+type Seq int
+
+// Want says which of the tokens being fed need logits.
+type Want uint8
+
+// What Feed can ask for.
+const (
+	LastLogits Want = iota // of the last token
+	AllLogits              // of every token
+	NoLogits
+)
+
+type sequence struct {
+	open    bool
+	n       int     // positions in the cache
+	held    int     // blocks
+	pending []int32 // tokens to run
+	want    Want    // for the pending tokens
+	row     int     // first row of the last step's logits
+	rows    int
+}
+
+// piece is what one sequence contributes to a step.
+type piece struct{ seq, tokens, rows int }
+
+// NewSession returns a session over a loaded program.
+func NewSession(p *Program) (*Session, error) {
+	s := &Session{symS: -1, symR: -1}
+	if err := s.bind(p); err != nil {
+		return nil, fmt.Errorf("session of %s: %w", p.g.Name, err)
+	}
+	run, err := p.NewRun()
+	if err != nil {
+		return nil, err
+	}
+	s.run = run
+	run.SetI32(s.in.table, s.table)
+	return s, nil
+}
+
+// bind finds the inputs, symbols and states of the convention.
+func (s *Session) bind(p *Program) error {
+	var errs []error
+	input := func(name string, rank int) (Input, graph.Shape) {
+		in, err := p.Input(name)
+		if err != nil {
+			errs = append(errs, err)
+			return 0, make(graph.Shape, rank)
+		}
+		t := p.Inputs()[in].Out[0]
+		if t.Elem != graph.I32 || t.Rank() != rank {
+			errs = append(errs, fmt.Errorf("input %q is %s, want i32 of rank %d", name, t, rank))
+			return 0, make(graph.Shape, rank)
+		}
+		return in, t.Shape
+	}
+	var tokens, rows, table graph.Shape
+	s.in.tokens, tokens = input("tokens", 1)
+	s.in.seq, _ = input("seq", 1)
+	s.in.pos, _ = input("pos", 1)
+	s.in.rows, rows = input("rows", 1)
+	s.in.table, table = input("table", 2)
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("not a program of the infer pipeline: %w", err)
+	}
+	maxTokens, maxRows := 0, 0
+	for i, sym := range p.syms {
+		switch (graph.Dim{Sym: sym.Name, Mul: 1}) {
+		case tokens[0]:
+			s.symS, maxTokens = i, sym.Max
+		case rows[0]:
+			s.symR, maxRows = i, sym.Max
+		default:
+			errs = append(errs, fmt.Errorf("symbol %s is neither the number of tokens nor of rows: fix it", sym.Name))
+		}
+	}
+	// A fixed symbol bounds a step to exactly that size, which batching cannot do.
+	if s.symS < 0 || s.symR < 0 {
+		errs = append(errs, errors.New("the numbers of tokens and rows must be free symbols"))
+	}
+	dims, err := table.Eval(p.fixed)
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	count := 0
+	for i, v := range p.states {
+		t := p.vals[v].v.Type()
+		d, err := t.Shape.Eval(p.fixed)
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case len(d) != 3 || i > 0 && (d[0] != count || d[1] != s.size):
+			errs = append(errs, fmt.Errorf("state %q is %s: not a cache of [blocks, positions, width] like the others", graph.SourceName(p.vals[v].v.Node()), t))
+		default:
+			count, s.size = d[0], d[1]
+			s.caches = append(s.caches, cacheState{v, d[1] * d[2] * t.Elem.Size()})
+		}
+	}
+	if len(p.states) == 0 {
+		errs = append(errs, errors.New("the program has no cache"))
+	}
+	if len(p.outs) == 0 {
+		errs = append(errs, errors.New("the program has no output"))
+	} else if t := p.Outputs()[0]; t.Elem != graph.F32 || t.Rank() != 2 || t.Shape[0] != rows[0] {
+		errs = append(errs, fmt.Errorf("output 0 is %s, want f32[%s, vocabulary]", t, rows[0]))
+	} else {
+		s.vocab, _ = t.Last().Const()
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	s.blocks, s.width = newBlocks(count), dims[1]
+	s.syms = make([]int, len(p.syms))
+	s.seqs = make([]sequence, dims[0])
+	s.table = make([]int32, dims[0]*dims[1])
+	s.tokens, s.seq, s.pos = make([]int32, maxTokens), make([]int32, maxTokens), make([]int32, maxTokens)
+	s.rows = make([]int32, maxRows)
+	s.batch = make([]piece, 0, dims[0])
+	return nil
+}
+
+// Close frees the session's memory.
+func (s *Session) Close() error { return s.run.Close() }
+
+// Run is what the session steps, for profiling.
+func (s *Session) Run() *Run { return s.run }
+
+// Vocab is the number of logits of a token.
+func (s *Session) Vocab() int { return s.vocab }
+
+// Context is the most tokens that one sequence can hold.
+func (s *Session) Context() int { return s.width * s.size }
+
+// FreeBlocks is how many cache blocks nobody holds, and Positions how many
+// tokens one block takes.
+func (s *Session) FreeBlocks() int { return len(s.blocks.free) }
+
+// Positions is how many tokens one cache block takes.
+func (s *Session) Positions() int { return s.size }
+
+// Open starts an empty sequence. The error says that all are in use.
+func (s *Session) Open() (Seq, error) {
+	for i := range s.seqs {
+		if q := &s.seqs[i]; !q.open {
+			*q = sequence{open: true, pending: q.pending[:0]}
+			return Seq(i), nil
+		}
+	}
+	return 0, fmt.Errorf("all %d sequences are open", len(s.seqs))
+}
+
+// at returns an open sequence.
+func (s *Session) at(q Seq) (*sequence, error) {
+	if q < 0 || int(q) >= len(s.seqs) || !s.seqs[q].open {
+		return nil, fmt.Errorf("sequence %d is not open", q)
+	}
+	return &s.seqs[q], nil
+}
+
+// held is the part of the block table that sequence q fills.
+func (s *Session) held(q Seq) []int32 {
+	return s.table[int(q)*s.width:][:s.seqs[q].held]
+}
+
+// Fork starts a sequence with the tokens of q that have run. The two share
+// their cache blocks until one of them writes.
+func (s *Session) Fork(q Seq) (Seq, error) {
+	from, err := s.at(q)
+	if err != nil {
+		return 0, err
+	}
+	id, err := s.Open()
+	if err != nil {
+		return 0, err
+	}
+	to := &s.seqs[id]
+	to.n, to.held = from.n, from.held
+	copy(s.held(id), s.held(q))
+	for _, b := range s.held(id) {
+		s.blocks.hold(b)
+	}
+	return id, nil
+}
+
+// End closes sequence q and frees the blocks that it does not share.
+func (s *Session) End(q Seq) error {
+	if err := s.Truncate(q, 0); err != nil {
+		return err
+	}
+	s.seqs[q].open = false
+	return nil
+}
+
+// Truncate takes sequence q back to its first n tokens and drops what waits.
+func (s *Session) Truncate(q Seq, n int) error {
+	x, err := s.at(q)
+	if err != nil {
+		return err
+	}
+	if n < 0 || n > x.n {
+		return fmt.Errorf("cannot truncate sequence %d of %d tokens to %d", q, x.n, n)
+	}
+	keep := (n + s.size - 1) / s.size
+	for _, b := range s.held(q)[min(keep, x.held):] {
+		s.blocks.drop(b)
+	}
+	x.n, x.held, x.pending, x.rows = n, min(keep, x.held), x.pending[:0], 0
+	return nil
+}
+
+// Len is how many tokens of q have run; Pending how many wait.
+func (s *Session) Len(q Seq) int {
+	if x, err := s.at(q); err == nil {
+		return x.n
+	}
+	return 0
+}
+
+// Pending is how many tokens of q wait to be run.
+func (s *Session) Pending(q Seq) int {
+	if x, err := s.at(q); err == nil {
+		return len(x.pending)
+	}
+	return 0
+}
+
+// Feed appends tokens to what sequence q has waiting, and says for which of the
+// waiting tokens Step shall give logits.
+func (s *Session) Feed(q Seq, want Want, tokens ...int32) error {
+	x, err := s.at(q)
+	if err != nil {
+		return err
+	}
+	if total := x.n + len(x.pending) + len(tokens); total > s.Context() {
+		return fmt.Errorf("sequence %d would have %d tokens, the context holds %d", q, total, s.Context())
+	}
+	for _, t := range tokens {
+		if t < 0 || int(t) >= s.vocab {
+			return fmt.Errorf("sequence %d: token %d is outside the vocabulary of %d", q, t, s.vocab)
+		}
+	}
+	x.pending, x.want = append(x.pending, tokens...), want
+	return nil
+}
+
+// Logits returns the logits of q's latest token in the last step that asked for
+// them, nil if it had none. They are valid until the next Step.
+func (s *Session) Logits(q Seq) []float32 {
+	n, all := s.Rows(q)
+	if n == 0 {
+		return nil
+	}
+	return all[(n-1)*s.vocab:]
+}
+
+// Rows returns how many tokens of q got logits in the last step, and these, row
+// by row. They are valid until the next Step.
+func (s *Session) Rows(q Seq) (n int, logits []float32) {
+	x, err := s.at(q)
+	if err != nil || x.rows == 0 {
+		return 0, nil
+	}
+	return x.rows, s.logits[x.row*s.vocab:][:x.rows*s.vocab]
+}
+
+// Step runs as many waiting tokens as one step takes and reports whether some
+// still wait. Sequences with a single token come first, so that long prompts do
+// not stall the others. With nothing waiting it does nothing. After an error the
+// tokens still wait.
+func (s *Session) Step(ctx context.Context) (more bool, err error) {
+	s.logits = nil
+	for i := range s.seqs {
+		s.seqs[i].rows = 0
+	}
+	tokens, rows, err := s.schedule()
+	if err != nil || tokens == 0 {
+		return false, err
+	}
+	s.fill()
+	s.run.SetI32(s.in.tokens, s.tokens[:tokens])
+	s.run.SetI32(s.in.seq, s.seq[:tokens])
+	s.run.SetI32(s.in.pos, s.pos[:tokens])
+	s.run.SetI32(s.in.rows, s.rows[:rows])
+	s.syms[s.symS], s.syms[s.symR] = tokens, rows
+	if err := s.run.Step(ctx, s.syms...); err != nil {
+		return true, err
+	}
+	if rows > 0 {
+		t, err := s.run.Output(ctx, 0)
+		if err != nil {
+			return true, err
+		}
+		s.logits = t.F32()
+	}
+	row := 0
+	for _, p := range s.batch {
+		x := &s.seqs[p.seq]
+		x.n += p.tokens
+		x.pending = x.pending[:copy(x.pending, x.pending[p.tokens:])]
+		x.row, x.rows = row, p.rows
+		row += p.rows
+	}
+	for i := range s.seqs {
+		more = more || s.seqs[i].open && len(s.seqs[i].pending) > 0
+	}
+	return more, nil
+}
+
+// fill writes the scheduled pieces into the inputs.
+func (s *Session) fill() {
+	i, r := 0, 0
+	for _, p := range s.batch {
+		x := &s.seqs[p.seq]
+		for j, t := range x.pending[:p.tokens] {
+			s.tokens[i+j], s.seq[i+j], s.pos[i+j] = t, int32(p.seq), int32(x.n+j)
+		}
+		i += p.tokens
+		for j := range p.rows {
+			s.rows[r+j] = int32(i - p.rows + j)
+		}
+		r += p.rows
+	}
+}
