@@ -30,7 +30,7 @@ type Engine struct {
 	hin   runtime.Input
 	steps int // updates done, which the moments' correction depends on
 
-	eval *runtime.Program // compiled when first needed
+	eval *Evaluator // compiled when first needed
 }
 
 // inputs are the handles of a step's inputs.
@@ -196,56 +196,21 @@ func scalar(ctx context.Context, r *runtime.Run, i int) (float64, error) {
 	return float64(t.F32()[0]), nil
 }
 
-// Score is the sum over validation targets.
-type Score struct {
-	Nats  float64
-	Count int // targets
-	Bytes int // of text
-}
-
-// Evaluate runs the present weights over a validation set, in training form,
-// in batches of rows windows.
-func (e *Engine) Evaluate(ctx context.Context, v *data.Validation, b *data.Batch) (s Score, err error) {
+// Evaluate scores the present weights on a validation set; see
+// [Evaluator.Score].
+func (e *Engine) Evaluate(ctx context.Context, v *data.Validation, b *data.Batch) (Score, error) {
 	if e.eval == nil {
-		g, err := evalGraph(e.loss, e.plain)
-		if err != nil {
-			return s, err
-		}
-		if e.eval, err = runtime.Compile(g, e.dev, runtime.Fix(layer.TokensSym, e.tokens)); err != nil {
-			return s, fmt.Errorf("train: %w", err)
+		var err error
+		if e.eval, err = NewEvaluator(e.loss, e.plain, e.dev, e.tokens); err != nil {
+			return Score{}, err
 		}
 	}
-	state := runtime.Tensors{}
+	weights := runtime.Tensors{}
 	for _, name := range e.Params() {
-		if state[name], err = e.run.ReadState(ctx, name); err != nil {
-			return s, fmt.Errorf("train: %w", err)
+		var err error
+		if weights[name], err = e.run.ReadState(ctx, name); err != nil {
+			return Score{}, fmt.Errorf("train: %w", err)
 		}
 	}
-	if err := e.eval.Load(ctx, state); err != nil {
-		return s, fmt.Errorf("train: %w", err)
-	}
-	in, err := findInputs(e.eval)
-	if err != nil {
-		return s, fmt.Errorf("train: %w", err)
-	}
-	run, err := e.eval.NewRun()
-	if err != nil {
-		return s, fmt.Errorf("train: %w", err)
-	}
-	defer func() { err = errors.Join(err, run.Close()) }()
-	for i := range v.Batches(b.Rows) {
-		v.Fill(i, b)
-		in.set(run, b)
-		if err := run.Step(ctx); err != nil {
-			return s, fmt.Errorf("train: %w", err)
-		}
-		loss, err := scalar(ctx, run, 0)
-		if err != nil {
-			return s, err
-		}
-		s.Nats += loss * float64(b.Counted)
-		s.Count += b.Counted
-		s.Bytes += b.Bytes
-	}
-	return s, nil
+	return e.eval.Score(ctx, weights, v, b)
 }

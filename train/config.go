@@ -1,0 +1,157 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/trit-ml/trit/devices"
+	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/models/bitnet158"
+	"github.com/trit-ml/trit/models/checkpoint"
+	"github.com/trit-ml/trit/models/layer"
+	"github.com/trit-ml/trit/train/data"
+)
+
+// Config describes a run. It is saved with every checkpoint, except for what
+// json leaves out.
+type Config struct {
+	// Dir is the run folder, described in the package documentation.
+	Dir string `json:"-"`
+	// Device runs the steps; a resumed run's losses are the same bits on the
+	// same device with as many threads.
+	Device devices.Device `json:"-"`
+
+	Data      data.Config `json:"data"`
+	Tokenizer Tokenizer   `json:"tokenizer"`
+	// JoinDocuments lets a document attend to the ones before it in a window.
+	JoinDocuments bool `json:"join_documents"`
+
+	// Model is the architecture; Vocab, BOS and EOS follow from the tokenizer,
+	// Context is at least Window. With From it is taken from there.
+	Model checkpoint.Config `json:"-"`
+	// Declare, if set, is the architecture instead of Model. Such a run has no
+	// config.json, and to resume it Declare must be set again.
+	Declare Declare `json:"-"`
+	// Plain trains without quantization.
+	Plain bool `json:"plain"`
+
+	// From is a checkpoint with masters and a tokenizer to start from.
+	From string `json:"from,omitempty"`
+	Init Init   `json:"init"`
+
+	Rows   int    `json:"rows"`   // windows in a batch
+	Window int    `json:"window"` // tokens in a window
+	Steps  int    `json:"steps"`
+	Seed   uint64 `json:"seed"`
+
+	Optimizer Optimizer `json:"optimizer"`
+
+	// Validation runs after every ValidateEvery steps (0: never before the
+	// end) and after the last, over at most ValidateWindows windows (0: all).
+	ValidateEvery   int `json:"validate_every"`
+	ValidateWindows int `json:"validate_windows"`
+	// A checkpoint is written before the first step, after every SaveEvery
+	// steps (0: never), and at the end. Keep of them stay, and the best.
+	SaveEvery int `json:"save_every"`
+	Keep      int `json:"keep"`
+}
+
+// The kinds of tokenizer.
+const (
+	Bytes = "bytes" // one token a byte
+	BPE   = "bpe"   // learned from the training text
+	File  = "file"  // loaded
+)
+
+// Tokenizer says where the run's tokenizer comes from.
+type Tokenizer struct {
+	Kind  string `json:"kind"`
+	Vocab int    `json:"vocab,omitempty"` // BPE: tokens in all
+	Path  string `json:"path,omitempty"`  // File
+}
+
+// Default is a configuration for small runs: BitNet's schedule, a BPE of 512
+// tokens, 5 % held out. Dir, Device, Data.Path and Model are left to set.
+func Default() Config {
+	return Config{
+		Data:      data.Config{Holdout: 0.05},
+		Tokenizer: Tokenizer{Kind: BPE, Vocab: 512},
+		Init:      Init{Std: 0.02, Residual: []string{".o_proj.weight", ".down_proj.weight"}},
+		Rows:      8, Window: 128, Steps: 1000, Seed: 1,
+		Optimizer: Optimizer{
+			Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Clip: 1,
+			Schedule: Schedule{Kind: BitNet, Peak: 4e-3, Warmup: 50, SecondPeak: 2.5e-3, Switch: 0.5, Decay: 0.1, Floor: 0.1},
+		},
+		ValidateEvery: 250, ValidateWindows: 128,
+		SaveEvery: 250, Keep: 2,
+	}
+}
+
+// validate reports everything that is wrong at once.
+func (c *Config) validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("train: "+format, args...)) }
+	if c.Dir == "" {
+		bad("no folder for the run is given")
+	}
+	if c.Device == nil {
+		bad("no device is given")
+	}
+	if c.Data.Path == "" {
+		bad("no training text is given")
+	}
+	switch c.Tokenizer.Kind {
+	case Bytes, BPE, File:
+	default:
+		bad("tokenizer kind %q, want %q, %q or %q", c.Tokenizer.Kind, Bytes, BPE, File)
+	}
+	if c.From != "" && c.Declare != nil {
+		bad("From takes the architecture from a checkpoint, Declare gives another: set one")
+	}
+	for _, f := range []struct {
+		name      string
+		v, lo, hi int
+	}{
+		{"rows", c.Rows, 1, 1 << 20}, {"window", c.Window, 2, 1 << 20}, {"steps", c.Steps, 1, 1 << 30},
+		{"validate every", c.ValidateEvery, 0, 1 << 30}, {"validate windows", c.ValidateWindows, 0, 1 << 30},
+		{"save every", c.SaveEvery, 0, 1 << 30}, {"keep", c.Keep, 1, 1 << 20},
+	} {
+		if f.v < f.lo || f.v > f.hi {
+			bad("%s is %d, want %d to %d", f.name, f.v, f.lo, f.hi)
+		}
+	}
+	if !(c.Init.Std > 0 && c.Init.Std < 10) {
+		bad("standard deviation of the start is %v, want 0 to 10", c.Init.Std)
+	}
+	c.Optimizer.validate(bad)
+	return errors.Join(errs...)
+}
+
+// declare is the architecture as a function.
+func (c *Config) declare() Declare {
+	if c.Declare != nil {
+		return c.Declare
+	}
+	m := c.Model
+	return func(b *graph.Builder, tok layer.Tokens, vocab int) graph.Value {
+		m.Vocab = vocab
+		return bitnet158.Declare(b, m, tok)
+	}
+}
+
+// version names the build, for checkpoints: bit-exact resumption holds for the
+// same program only.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			v += " " + s.Value
+		}
+	}
+	return v
+}

@@ -1,0 +1,216 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+
+	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/models/checkpoint"
+	"github.com/trit-ml/trit/models/tokenizer"
+	"github.com/trit-ml/trit/train/data"
+)
+
+// prepare makes everything that the loop needs: texts, tokenizer, program,
+// weights.
+func (t *Trainer) prepare(ctx context.Context) error {
+	c := &t.cfg
+	t.emit(Event{Kind: Preparing, Message: "listing texts in " + c.Data.Path})
+	corpus, err := data.Scan(c.Data)
+	if err != nil {
+		return fmt.Errorf("train: %w", err)
+	}
+	if t.tok, err = t.tokenizer(ctx, corpus); err != nil {
+		return fmt.Errorf("train: %w", err)
+	}
+	sep, err := separator(t.tok)
+	if err != nil {
+		return err
+	}
+	cache := c.Data.Cache
+	if cache == "" {
+		cache = filepath.Join(c.Dir, cacheDir)
+	}
+	if t.tokens, err = corpus.Tokenize(ctx, t.tok, sep, cache, t.report("tokenizing text")); err != nil {
+		return fmt.Errorf("train: %w", err)
+	}
+	t.emit(Event{Kind: Preparing, Message: fmt.Sprintf("%d training and %d held-out documents, %.1f and %.1f MB, %.2f bytes per token",
+		t.tokens.Train.Docs(), t.tokens.Valid.Docs(), float64(t.tokens.Train.Bytes())/1e6, float64(t.tokens.Valid.Bytes())/1e6,
+		float64(t.tokens.Train.Bytes())/float64(t.tokens.Train.Len()))})
+	if t.from != nil && t.from.Data != t.tokens.ID {
+		return fmt.Errorf("train: the text in %s is not what the run began with: resuming would not continue it; restore the files, or start a new run from its weights with From", c.Data.Path)
+	}
+	layout := data.Layout{Separator: sep, Join: c.JoinDocuments, Lengths: lengths(t.tok)}
+	var at data.Position
+	if t.from != nil {
+		at = t.from.Position
+	}
+	if t.train, err = data.NewSampler(&t.tokens.Train, layout, c.Window, c.Seed, at); err != nil {
+		return fmt.Errorf("train: %w", err)
+	}
+	t.valid = data.NewValidation(&t.tokens.Valid, layout, c.Window, 0, c.ValidateWindows)
+	t.batch = data.NewBatch(c.Rows, c.Window)
+	if err := t.model(ctx, sep); err != nil {
+		return err
+	}
+	t.progress = progress{Format: progressFormat, Version: version(), Device: c.Device.Name(), Data: t.tokens.ID, Custom: c.Declare != nil, Config: *c}
+	if t.from != nil {
+		t.progress.Step, t.progress.Position = t.from.Step, t.from.Position
+		t.progress.Last, t.progress.Best = t.from.Last, t.from.Best
+	}
+	return t.writer()
+}
+
+func (t *Trainer) report(what string) func(done, total int64) {
+	return func(done, total int64) {
+		t.emit(Event{Kind: Preparing, Message: what, Done: done, Total: total})
+	}
+}
+
+func (t *Trainer) tokenizer(ctx context.Context, corpus *data.Corpus) (*tokenizer.Tokenizer, error) {
+	switch c := t.cfg; {
+	case t.from != nil:
+		return tokenizer.Load(filepath.Join(t.from.dir, modelDir))
+	case c.From != "":
+		return tokenizer.Load(c.From)
+	case c.Tokenizer.Kind == File:
+		return tokenizer.Load(c.Tokenizer.Path)
+	case c.Tokenizer.Kind == BPE:
+		return corpus.Learn(ctx, c.Tokenizer.Vocab, tokenizer.SplitLlama3, t.report("learning a tokenizer"))
+	}
+	return tokenizer.NewBytes(data.Separator)
+}
+
+// separator is the token that goes in front of every document.
+func separator(tok *tokenizer.Tokenizer) (int32, error) {
+	for _, id := range []int32{tok.Special(data.Separator), tok.EOS(), tok.BOS()} {
+		if id != tokenizer.None {
+			return id, nil
+		}
+	}
+	return 0, fmt.Errorf("train: the tokenizer has no special token to separate documents: add %s", data.Separator)
+}
+
+// lengths is the bytes that each token stands for.
+func lengths(tok *tokenizer.Tokenizer) []uint16 {
+	n := make([]uint16, tok.VocabSize())
+	for id := range n {
+		if k := tok.Kind(int32(id)); k == tokenizer.Normal || k == tokenizer.UserDefined || k == tokenizer.Byte {
+			n[id] = uint16(min(len(tok.Token(int32(id))), math.MaxUint16))
+		}
+	}
+	return n
+}
+
+// model compiles the step and sets the weights it starts from.
+func (t *Trainer) model(ctx context.Context, sep int32) error {
+	c := &t.cfg
+	state := State{}
+	var start *checkpoint.Model
+	if c.From != "" && t.from == nil {
+		var err error
+		if start, err = checkpoint.Open(c.From); err != nil {
+			return fmt.Errorf("train: %w", err)
+		}
+		defer start.Close()
+		if c.Model = start.Config(); c.Model.Form != checkpoint.Masters {
+			return fmt.Errorf("train: %s holds ternary codes; training starts from masters", c.From)
+		}
+	}
+	vocab := t.tok.VocabSize()
+	if c.Declare == nil {
+		if c.From != "" {
+			if c.Model.Vocab < vocab {
+				return fmt.Errorf("train: the model has %d tokens, its tokenizer %d", c.Model.Vocab, vocab)
+			}
+			vocab = c.Model.Vocab
+		} else {
+			c.Model.BOS, c.Model.EOS = int(sep), []int{int(sep)}
+		}
+		c.Model.Vocab, c.Model.Elem, c.Model.Form = vocab, graph.F32, checkpoint.Masters
+		c.Model.Context = max(c.Model.Context, c.Window)
+		if err := c.Model.Validate(); err != nil {
+			return fmt.Errorf("train: model: %w", err)
+		}
+	}
+	loss, err := Loss(c.declare(), vocab, c.Rows*c.Window)
+	if err != nil {
+		return fmt.Errorf("train: %w", err)
+	}
+	t.emit(Event{Kind: Preparing, Message: fmt.Sprintf("compiling %.2f M parameters for %s", float64(countParams(loss))/1e6, c.Device.Name())})
+	if t.engine, err = NewEngine(loss, c.Optimizer, c.Plain, c.Device, c.Rows*c.Window); err != nil {
+		return err
+	}
+	switch {
+	case t.from != nil:
+		state, err = t.from.state()
+	case start != nil:
+		state.Weights = map[string]graph.Tensor{}
+		for _, name := range t.engine.Params() {
+			if state.Weights[name], err = start.Tensor(name); err != nil {
+				return fmt.Errorf("train: %w", err)
+			}
+		}
+	default:
+		state.Weights, err = c.Init.Weights(loss, c.Seed)
+	}
+	if err != nil {
+		return err
+	}
+	return t.engine.SetState(ctx, state)
+}
+
+// countParams is the number of trained values.
+func countParams(g *graph.Graph) int {
+	n := 0
+	for _, p := range g.Params() {
+		dims, err := p.Out[0].Shape.Eval(nil)
+		if err != nil {
+			continue
+		}
+		k, _ := graph.Count(dims)
+		n += k
+	}
+	return n
+}
+
+// writer prepares saving: the tokenizer's files are the same in every
+// checkpoint.
+func (t *Trainer) writer() error {
+	w := &writer{dir: t.cfg.Dir, order: t.engine.Params(), keep: t.cfg.Keep, plain: t.cfg.Plain}
+	if t.cfg.Declare == nil {
+		w.model = &t.cfg.Model
+	}
+	var err error
+	if w.files, err = tokenizerFiles(t.tok); err != nil {
+		return fmt.Errorf("train: %w", err)
+	}
+	t.save = w
+	return nil
+}
+
+// tokenizerFiles is what Save writes.
+func tokenizerFiles(tok *tokenizer.Tokenizer) (files map[string][]byte, err error) {
+	tmp, err := os.MkdirTemp("", "trit-tokenizer-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	if err := tok.Save(tmp); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(tmp)
+	if err != nil {
+		return nil, err
+	}
+	files = map[string][]byte{}
+	for _, e := range entries {
+		if files[e.Name()], err = os.ReadFile(filepath.Join(tmp, e.Name())); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}

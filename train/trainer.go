@@ -1,0 +1,267 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"time"
+
+	"github.com/trit-ml/trit/models/checkpoint"
+	"github.com/trit-ml/trit/models/tokenizer"
+	"github.com/trit-ml/trit/train/data"
+)
+
+// Trainer is one run. Its methods are called by one goroutine.
+type Trainer struct {
+	cfg    Config
+	from   *saved // where a resumed run begins, nil for a new one
+	emit   func(Event)
+	warned []error // to be reported when Run is called
+
+	tok    *tokenizer.Tokenizer
+	tokens *data.Tokens
+	engine *Engine
+	batch  *data.Batch
+	train  *data.Sampler
+	valid  *data.Validation
+	save   *writer
+
+	progress progress
+	began    time.Time
+	busy     time.Duration // spent in steps
+	done     int           // steps of this process
+	lastSave int           // step of the newest checkpoint, -1 if none
+}
+
+// New checks the configuration of a new run. The run folder must not hold one
+// already.
+func New(cfg Config) (*Trainer, error) {
+	if err := cfg.absolute(); err != nil {
+		return nil, err
+	}
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	steps, err := listSteps(filepath.Join(cfg.Dir, checkpointsDir))
+	if err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
+	if len(steps) > 0 {
+		return nil, fmt.Errorf("train: %s holds a run that has reached step %d: resume it or choose another folder", cfg.Dir, steps[0])
+	}
+	return &Trainer{cfg: cfg, lastSave: -1}, nil
+}
+
+// Resume continues the run in dir from its newest undamaged checkpoint. change
+// may alter the saved configuration, and must set what is not saved: Device,
+// and Declare for an architecture of its own. Anything else but Dir, Keep,
+// SaveEvery and the validation settings changes the losses that follow.
+func Resume(dir string, change func(*Config)) (*Trainer, error) {
+	from, damaged, err := newest(dir)
+	if err != nil {
+		return nil, err
+	}
+	cfg := from.Config
+	if !from.Custom {
+		m, err := checkpoint.Open(filepath.Join(from.dir, modelDir))
+		if err != nil {
+			return nil, fmt.Errorf("train: %w", err)
+		}
+		cfg.Model = m.Config()
+		if err := m.Close(); err != nil {
+			return nil, fmt.Errorf("train: %w", err)
+		}
+	}
+	cfg.Dir = dir
+	if change != nil {
+		change(&cfg)
+	}
+	if from.Custom && cfg.Declare == nil {
+		return nil, fmt.Errorf("train: %s trains an architecture of its own: set Declare to resume it", dir)
+	}
+	if err := cfg.absolute(); err != nil {
+		return nil, err
+	}
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	t := &Trainer{cfg: cfg, from: from, lastSave: from.Step}
+	for _, err := range damaged {
+		t.warned = append(t.warned, fmt.Errorf("passed over a checkpoint: %w", err))
+	}
+	if now := cfg.Device.Name(); now != from.Device {
+		t.warned = append(t.warned, fmt.Errorf("the run began on %s and goes on on %s: losses will differ in their last bits", from.Device, now))
+	}
+	return t, nil
+}
+
+// absolute makes paths independent of the working directory.
+func (c *Config) absolute() error {
+	for _, p := range []*string{&c.Dir, &c.Data.Path, &c.Data.Cache, &c.Tokenizer.Path, &c.From} {
+		if *p == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*p)
+		if err != nil {
+			return fmt.Errorf("train: %w", err)
+		}
+		*p = abs
+	}
+	return nil
+}
+
+// Config returns the run's configuration.
+func (t *Trainer) Config() Config { return t.cfg }
+
+// Run trains until the last step and writes checkpoints on the way. events is
+// called for everything worth showing, on this goroutine; it may be nil. When
+// ctx is cancelled, Run finishes the step, writes a checkpoint and returns an
+// error that wraps ctx's. A loss that is not finite ends the run with an error
+// and leaves the checkpoints before it. Run is called once.
+func (t *Trainer) Run(ctx context.Context, events func(Event)) (err error) {
+	t.began = time.Now()
+	t.emit = func(e Event) {
+		if events != nil {
+			e.Elapsed = time.Since(t.began)
+			events(e)
+		}
+	}
+	for _, w := range t.warned {
+		t.emit(Event{Kind: Warned, Message: w.Error()})
+	}
+	defer func() { err = errors.Join(err, t.close()) }()
+	if err := t.prepare(ctx); err != nil {
+		return err
+	}
+	if t.lastSave < 0 {
+		if err := t.checkpoint(ctx); err != nil {
+			return err
+		}
+	}
+	for t.progress.Step < t.cfg.Steps {
+		if err := ctx.Err(); err != nil {
+			return errors.Join(fmt.Errorf("train: stopped after step %d: %w", t.progress.Step, err), t.checkpoint(context.WithoutCancel(ctx)))
+		}
+		if err := t.step(ctx); err != nil {
+			return err
+		}
+		if err := t.after(ctx); err != nil {
+			return err
+		}
+	}
+	return t.checkpoint(context.WithoutCancel(ctx))
+}
+
+// step does one step. It is not interrupted: half a step cannot be saved.
+func (t *Trainer) step(ctx context.Context) error {
+	start := time.Now()
+	t.train.Next(t.batch)
+	n := t.progress.Step
+	lr, decay := t.cfg.Optimizer.Schedule.At(n, t.cfg.Steps)
+	res, err := t.engine.Step(context.WithoutCancel(ctx), t.batch, lr, decay)
+	if err != nil {
+		return err
+	}
+	if !isFinite(res.Loss) || !isFinite(res.GradNorm) {
+		return t.diverged(n+1, res)
+	}
+	t.progress.Step, t.progress.Position = n+1, t.train.Position()
+	t.busy += time.Since(start)
+	t.done++
+	each := t.busy / time.Duration(t.done)
+	t.emit(Event{
+		Kind: Stepped, Step: n + 1, Steps: t.cfg.Steps,
+		Epoch:       float64(t.progress.Position.Epoch) + float64(t.progress.Position.Index)/float64(t.train.Windows()),
+		Loss:        res.Loss,
+		BitsPerByte: bitsPerByte(res.Loss*float64(t.batch.Counted), t.batch.Bytes),
+		GradNorm:    res.GradNorm, LR: lr, Decay: decay,
+		TokensPerSecond: float64(t.cfg.Rows*t.cfg.Window) / each.Seconds(),
+		Remaining:       each * time.Duration(t.cfg.Steps-n-1),
+	})
+	return nil
+}
+
+func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+func (t *Trainer) diverged(step int, res Result) error {
+	kept := "none"
+	if t.lastSave >= 0 {
+		kept = filepath.Join(t.cfg.Dir, checkpointsDir, stepName(t.lastSave))
+	}
+	return fmt.Errorf("train: step %d: %w: loss %v, gradient norm %v; the last good checkpoint is %s; try a lower peak rate than %g or a longer warmup than %d steps",
+		step, ErrDiverged, res.Loss, res.GradNorm, kept, t.cfg.Optimizer.Schedule.Peak, t.cfg.Optimizer.Schedule.Warmup)
+}
+
+// ErrDiverged is wrapped by the error of a run whose loss or gradient became
+// infinite or not a number.
+var ErrDiverged = errors.New("training diverged")
+
+// after validates and saves where it is time to.
+func (t *Trainer) after(ctx context.Context) error {
+	n, last := t.progress.Step, t.progress.Step == t.cfg.Steps
+	due := func(every int) bool { return every > 0 && n%every == 0 }
+	best := false
+	if (due(t.cfg.ValidateEvery) || last) && ctx.Err() == nil {
+		var err error
+		if best, err = t.validate(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil // the loop stops before the next step
+			}
+			return err
+		}
+	}
+	if !last && (due(t.cfg.SaveEvery) || best) {
+		// A full disk now may have room later; at the end it is an error.
+		if err := t.checkpoint(ctx); err != nil && ctx.Err() == nil {
+			t.emit(Event{Kind: Warned, Step: n, Message: err.Error()})
+		}
+	}
+	return nil
+}
+
+// validate scores the weights and reports whether they are the best so far.
+func (t *Trainer) validate(ctx context.Context) (best bool, err error) {
+	s, err := t.engine.Evaluate(ctx, t.valid, t.batch)
+	if err != nil {
+		return false, err
+	}
+	v := Validated{Step: t.progress.Step, Loss: s.Loss(), BitsPerByte: s.BitsPerByte()}
+	best = t.progress.Best == nil || v.Loss < t.progress.Best.Loss
+	t.progress.Last = &v
+	if best {
+		t.progress.Best = &v
+	}
+	t.emit(Event{Kind: Scored, Step: v.Step, Steps: t.cfg.Steps, Valid: v, Best: best})
+	return best, nil
+}
+
+// checkpoint writes one unless the newest is of this step.
+func (t *Trainer) checkpoint(ctx context.Context) error {
+	n := t.progress.Step
+	if n == t.lastSave {
+		return nil
+	}
+	state, err := t.engine.State(ctx)
+	if err == nil {
+		err = t.save.write(ctx, t.progress, state)
+	}
+	if err != nil {
+		return fmt.Errorf("train: checkpoint of step %d: %w", n, err)
+	}
+	t.lastSave = n
+	t.emit(Event{Kind: Saved, Step: n, Steps: t.cfg.Steps, Path: filepath.Join(t.cfg.Dir, checkpointsDir, stepName(n))})
+	return nil
+}
+
+func (t *Trainer) close() error {
+	var err error
+	if t.engine != nil {
+		err = t.engine.Close()
+	}
+	if t.tokens != nil {
+		err = errors.Join(err, t.tokens.Close())
+	}
+	return err
+}
