@@ -1,0 +1,189 @@
+package avx
+
+import (
+	"fmt"
+
+	"github.com/trit-ml/trit/devices"
+	"github.com/trit-ml/trit/devices/avx/internal/asm"
+	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/internal/host"
+	"github.com/trit-ml/trit/ops/bitlinear"
+	"github.com/trit-ml/trit/ops/ternary"
+)
+
+// linearKernels are the products of int8 activations and packed ternary weights,
+// bare and with their epilogues. Integers are exact and an epilogue works on one
+// element, so every split into tasks gives the same bits.
+func (u *unit) linearKernels() []devices.Kernel {
+	w := ternaryLayout
+	return []devices.Kernel{
+		u.linearRow(ternary.MatMulOp.OpDef, []graph.Layout{"", w}, nil,
+			func(c *devices.Call) []product {
+				return []product{{w: c.In[1], acc: host.I32(c.Out[0])}}
+			}),
+		u.linearRow(bitlinear.IntLinearOp.OpDef, []graph.Layout{"", "", w}, nil,
+			func(c *devices.Call) []product {
+				return []product{{w: c.In[2], gamma: f32(c.In[3]), y: f32(c.Out[0])}}
+			}),
+		u.linearRow(bitlinear.LinearAddOp.OpDef, []graph.Layout{"", "", w}, []graph.Update{{In: 4, Out: 0}},
+			func(c *devices.Call) []product {
+				return []product{{w: c.In[2], gamma: f32(c.In[3]), res: f32(c.In[4]), y: f32(c.Out[0])}}
+			}),
+		u.linearRow(bitlinear.IntLinear2Op.OpDef, []graph.Layout{"", "", w, "", w}, nil, siblings),
+		u.linearRow(bitlinear.IntLinear3Op.OpDef, []graph.Layout{"", "", w, "", w, "", w}, nil, siblings),
+	}
+}
+
+func siblings(c *devices.Call) []product {
+	ps := make([]product, len(c.Out))
+	for i := range ps {
+		ps[i] = product{w: c.In[2+2*i], gamma: f32(c.In[3+2*i]), y: f32(c.Out[i])}
+	}
+	return ps
+}
+
+func (u *unit) linearRow(op *graph.OpDef, layouts []graph.Layout, inPlace []graph.Update, list func(*devices.Call) []product) devices.Kernel {
+	return u.row(devices.Kernel{
+		Name: op.Name + "." + string(ternaryLayout), Op: op, Layouts: layouts, InPlace: inPlace,
+		Order: "int32", // sums are exact, the rest is element by element
+		Cost:  u.linearCost,
+		Scratch: func(c *devices.Call) int {
+			s := &scratch{}
+			u.newLinear(c, list(c), s)
+			return s.size
+		},
+		Bind: func(c *devices.Call) (devices.Launch, error) { return u.bindLinear(c, list(c)) },
+	})
+}
+
+// linearCost is the larger of the time to read the weights and to multiply.
+func (u *unit) linearCost(c *devices.Call) float64 {
+	macs := 90.0 // a nanosecond
+	if u.isa == asm.AVX512 {
+		macs = 180
+	}
+	m, weights := float64(first(c.In[0])), 0.0
+	for _, o := range c.In {
+		if o.Elem == graph.Tern {
+			weights += float64(o.Len())
+		}
+	}
+	return costCall + max(weights/4/rateBytes, m*weights/macs)
+}
+
+// product is one matrix with its epilogue: accumulators as they are, or scaled
+// by gamma over the row's scale, or with a residual added besides.
+type product struct {
+	w      devices.Operand
+	packed []byte
+	gamma  []float32 // one element
+	res, y []float32 // [S,N]
+	acc    []int32   // [S,N], instead of y
+	n      int
+}
+
+// linear is a bound call.
+type linear struct {
+	isa      asm.ISA
+	q        []int8    // [S,K]
+	scales   []float32 // [S]; nil for bare accumulators
+	s, k     int
+	products []product
+	tiles    []tile
+	sums     []int32   // [S]: Σ q of each row
+	unpacked [][]byte  // by worker
+	accs     [][]int32 // by worker: the accumulators of a tile
+}
+
+// tile is one task: rows [r0,r1) of a matrix by tokens [t0,t1).
+type tile struct{ product, r0, r1, t0, t1 int }
+
+const (
+	gemvTaskBytes = 64 << 10 // of packed weights in a task of few tokens: microseconds
+	gemmTaskRows  = 64       // unpacked at a time
+	gemmTokens    = 252      // most tokens in a tile: a multiple of the kernels' 6 and 12
+	fewTokens     = 2        // up to here the packed weights are read per token
+)
+
+// newLinear lays out a call: its tiles and its scratch.
+func (u *unit) newLinear(c *devices.Call, ps []product, mem *scratch) *linear {
+	l := &linear{isa: u.isa, s: c.In[0].Dims[0], k: c.In[0].Dims[1], products: ps}
+	tokens := max(l.s, 1)
+	rows := gemmTaskRows
+	if l.s <= fewTokens {
+		panel := max(asm.PackedBytes(asm.PanelRows, l.k), 1)
+		rows = max(1, gemvTaskBytes/panel) * asm.PanelRows
+	} else {
+		blocks := ceilDiv(l.s, gemmTokens)
+		tokens = min(l.s, ceilDiv(ceilDiv(l.s, blocks), 12)*12)
+	}
+	widest := 0
+	for i := range ps {
+		ps[i].n = ps[i].w.Dims[0]
+		widest = max(widest, ps[i].n)
+	}
+	rows = min(rows, ceilDiv(widest, asm.PanelRows)*asm.PanelRows)
+	l.sums = part[int32](mem, l.s)
+	l.accs = parts[int32](mem, u.threads, rows*tokens)
+	if l.s > fewTokens {
+		l.unpacked = parts[byte](mem, u.threads, asm.TernaryScratch(l.k))
+	} else {
+		l.unpacked = make([][]byte, u.threads)
+	}
+	for i := range ps {
+		for r := 0; r < ps[i].n; r += rows {
+			for t := 0; t < l.s; t += tokens {
+				l.tiles = append(l.tiles, tile{i, r, min(r+rows, ps[i].n), t, min(t+tokens, l.s)})
+			}
+		}
+	}
+	return l
+}
+
+func (u *unit) bindLinear(c *devices.Call, ps []product) (devices.Launch, error) {
+	l := u.newLinear(c, ps, bindScratch(c))
+	l.q = host.I8(c.In[0])
+	if len(c.In) > 2 {
+		l.scales = f32(c.In[1])
+	}
+	for i := range ps {
+		p := &ps[i]
+		p.packed = host.Bytes(p.w, asm.PackedBytes(p.n, l.k))
+		if p.packed == nil {
+			return nil, fmt.Errorf("weights %d: %d packed bytes are not in host memory", i, asm.PackedBytes(p.n, l.k))
+		}
+	}
+	const sumRows = 64
+	return host.Launch{Where: c.Where, Phases: []host.Phase{
+		{Tasks: ceilDiv(l.s, sumRows), Run: func(task, _ int) {
+			for t := task * sumRows; t < min(l.s, (task+1)*sumRows); t++ {
+				l.sums[t] = asm.SumI8(l.q[t*l.k : (t+1)*l.k])
+			}
+		}},
+		{Tasks: len(l.tiles), Run: l.run},
+	}}, nil
+}
+
+// run computes one tile. The rows of a tile are whole panels, so they are a
+// packed matrix of their own.
+func (l *linear) run(task, worker int) {
+	t := &l.tiles[task]
+	p := &l.products[t.product]
+	m, n := t.t1-t.t0, t.r1-t.r0
+	packed := p.packed[asm.PackedBytes(t.r0, l.k):]
+	acc := l.accs[worker][:m*n]
+	l.isa.TernaryGEMM(acc, packed, l.q[t.t0*l.k:t.t1*l.k], l.sums[t.t0:t.t1], m, n, l.k, 0, n, 0, m, l.unpacked[worker])
+	for i := range m {
+		row, at := acc[i*n:(i+1)*n], (t.t0+i)*p.n+t.r0
+		if p.acc != nil {
+			copy(p.acc[at:], row)
+			continue
+		}
+		f := p.gamma[0] / l.scales[t.t0+i]
+		if y := p.y[at : at+n]; p.res == nil {
+			l.isa.Rescale(y, row, f)
+		} else {
+			l.isa.RescaleAdd(y, row, f, p.res[at:at+n])
+		}
+	}
+}
