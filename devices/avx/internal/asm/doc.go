@@ -20,7 +20,7 @@
 //	DotF32, DotBF16, DotF16    y[m,rows] = X·Wᵀ
 //	DotI8                      the same on int8 to int32, exact
 //	AccumF32, AccumBF16, AccumF16   dst += Σ p[j]·v[j]: attention's P·V
-//	SGEMM                      C = op(A)·op(B) or C += op(A)·op(B), over a pool
+//	NewProduct, ProductScratch C = op(A)·op(B) or C += op(A)·op(B), in tasks
 //
 // Rows:
 //
