@@ -212,5 +212,5 @@ func (e *Engine) Evaluate(ctx context.Context, v *data.Validation, b *data.Batch
 			return Score{}, fmt.Errorf("train: %w", err)
 		}
 	}
-	return e.eval.Score(ctx, weights, v, b)
+	return e.eval.Score(ctx, weights, v, b, nil)
 }

@@ -58,8 +58,8 @@ func NewEvaluator(loss *graph.Graph, plain bool, dev devices.Device, tokens int)
 func (e *Evaluator) Close() error { return e.prog.Close() }
 
 // Score sums the loss of weights over a validation set. b is memory for the
-// batches.
-func (e *Evaluator) Score(ctx context.Context, weights runtime.Source, v *data.Validation, b *data.Batch) (s Score, err error) {
+// batches; progress may be nil.
+func (e *Evaluator) Score(ctx context.Context, weights runtime.Source, v *data.Validation, b *data.Batch, progress func(done, total int)) (s Score, err error) {
 	fail := func(err error) (Score, error) { return Score{}, fmt.Errorf("train: evaluate: %w", err) }
 	if err := e.prog.Load(ctx, weights); err != nil {
 		return fail(err)
@@ -82,6 +82,9 @@ func (e *Evaluator) Score(ctx context.Context, weights runtime.Source, v *data.V
 		s.Nats += loss * float64(b.Counted)
 		s.Count += b.Counted
 		s.Bytes += b.Bytes
+		if progress != nil {
+			progress(i+1, v.Batches(b.Rows))
+		}
 	}
 	return s, nil
 }

@@ -187,10 +187,10 @@ func (t *Tokenizer) Vocab() (Vocab, error) {
 		return t.spm.source, nil
 	}
 	v := Vocab{Model: "gpt2", BOS: t.bos, EOS: t.eos, UNK: None}
-	switch t.split {
-	case SplitLlama3:
+	switch {
+	case t.split == SplitLlama3:
 		v.Pre = "llama-bpe"
-	case SplitGPT2:
+	case t.split == SplitGPT2, len(t.merges) == 0: // bytes alone read the same under any rule
 		v.Pre = "gpt-2"
 	default:
 		return Vocab{}, fmt.Errorf("tokenizer: %s: GGUF has no name for the split rule %s", t.name, t.split)
