@@ -62,6 +62,9 @@ func (p *parser) line(text string) error {
 		if err != nil {
 			return err
 		}
+		if r := sc.rest(); r != "" {
+			return fmt.Errorf("unexpected %q", r)
+		}
 		p.outs, err = p.lookup(names)
 		return err
 	case strings.HasPrefix(code, "scope "):
