@@ -42,7 +42,19 @@ func TestVocabRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := bytesOnly.Vocab(); err == nil {
+	// GGUF has no name for "do not split", which makes no difference to bytes.
+	if v, err = bytesOnly.Vocab(); err != nil {
+		t.Fatal(err)
+	}
+	if back, err = New("arrays", v); err != nil {
+		t.Fatal(err)
+	}
+	text := "it's  \n x\xff1234"
+	if d := cmp.Diff(bytesOnly.Encode(nil, text), back.Encode(nil, text)); d != "" {
+		t.Error(d)
+	}
+	tok.split = SplitNone
+	if _, err := tok.Vocab(); err == nil {
 		t.Error("a split rule that GGUF cannot name is exported")
 	}
 }
