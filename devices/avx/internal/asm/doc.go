@@ -28,11 +28,12 @@
 //	QuantizeI8, FakeQuantI8    activation quantiser
 //	QuantizeTernary, FakeQuantTernary, TernaryScale   weight quantiser
 //	RMSNorm, RMSNormQuant      norm, and norm with QuantizeI8 after it
-//	Softmax
+//	Softmax, InvRMS, Rotate
 //
 // Element by element, the same bits on every ISA:
 //
-//	Add, Mul, Scale, Axpy, Relu2Mul, Rescale, RescaleAdd, Exp, AdamW
+//	Add, Mul, MulAdd, SubMul, Scale, Axpy, Relu2, Relu2Mul, Relu2Grad
+//	Rescale, RescaleAdd, Exp, ExpScaled, AdamW
 //	BF16ToF32, F32ToBF16, F16ToF32, F32ToF16
 //
 // What the machine could do at best, for benchmarks:

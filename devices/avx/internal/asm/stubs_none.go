@@ -192,6 +192,18 @@ func f32ToF16AVX2(dst *uint16, src *float32, n int) { panic(noAssembly) }
 
 func f32ToBF16AVX2(dst *uint16, src *float32, n int) { panic(noAssembly) }
 
+func mulAddAVX2(dst *float32, a *float32, b *float32, n int) { panic(noAssembly) }
+
+func subMulAVX2(dst *float32, a *float32, b *float32, n int, s float32) { panic(noAssembly) }
+
+func relu2AVX2(dst *float32, x *float32, n int) { panic(noAssembly) }
+
+func relu2GradAVX2(dst *float32, x *float32, dy *float32, n int) { panic(noAssembly) }
+
+func rotateAVX2(y0 *float32, y1 *float32, x0 *float32, x1 *float32, cos *float32, sin *float32, n int, sign uint32) {
+	panic(noAssembly)
+}
+
 func dotF32x8AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32) {
 	panic(noAssembly)
 }

@@ -1,13 +1,29 @@
 package asm
 
+import "encoding/binary"
+
 // SumI8 returns the sum of q, the correction that the unsigned codes need:
 // Σ q·code = Σ q·u − Σ q. QuantizeI8 and RMSNormQuant return it with their codes.
 func SumI8(q []int8) int32 {
-	var s int32
-	for _, v := range q {
-		s += int32(v)
+	// Eight codes to a word, made unsigned and added in four 16-bit lanes; after
+	// 128 words a lane holds at most 2·128·255.
+	const lane, word = 0x00ff00ff00ff00ff, 8
+	b := int8ToBytes(q)
+	var total int
+	n := len(b) / word * word
+	for i := 0; i < n; {
+		var s uint64
+		for end := min(n, i+128*word); i < end; i += word {
+			u := binary.LittleEndian.Uint64(b[i:]) ^ 0x8080808080808080
+			s += u&lane + u>>8&lane
+		}
+		total += int(s&0xffff + s>>16&0xffff + s>>32&0xffff + s>>48)
 	}
-	return s
+	total -= 128 * n
+	for _, v := range q[n:] {
+		total += int(v)
+	}
+	return int32(total)
 }
 
 // TernaryGEMV computes acc[r] = Σ_i q[i]·w[r,i] for the rows r in [r0, r1) of a

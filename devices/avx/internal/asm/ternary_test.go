@@ -71,6 +71,23 @@ func TestPackTernaryLayout(t *testing.T) {
 	}
 }
 
+func TestSumI8(t *testing.T) {
+	r := newRand(5)
+	for _, n := range append(lengths, 1023, 1024, 1025, 6912) {
+		for _, q := range [][]int8{randI8(r, n), fill(n, int8(127)), fill(n, int8(-128))} {
+			var want int32
+			for _, v := range q {
+				want += int32(v)
+			}
+			for _, front := range []bool{false, true} {
+				if got := SumI8(guardedCopy(t, q, front)); got != want {
+					t.Fatalf("sum of %d = %d, want %d", n, got, want)
+				}
+			}
+		}
+	}
+}
+
 func TestTernaryGEMV(t *testing.T) {
 	eachISA(t, func(t *testing.T, isa ISA) {
 		r := newRand(2)

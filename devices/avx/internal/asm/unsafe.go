@@ -7,6 +7,11 @@ func bytesToInt8(b []byte) []int8 {
 	return unsafe.Slice((*int8)(unsafe.Pointer(unsafe.SliceData(b))), len(b))
 }
 
+// int8ToBytes views activation codes as bytes.
+func int8ToBytes(q []int8) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(q))), len(q))
+}
+
 // advance is p moved by some bytes within its slice.
 func advance(p *byte, bytes int) *byte {
 	return (*byte)(unsafe.Add(unsafe.Pointer(p), bytes))

@@ -1096,3 +1096,148 @@ DATA word00400000<>+20(SB)/4, $0x00400000
 DATA word00400000<>+24(SB)/4, $0x00400000
 DATA word00400000<>+28(SB)/4, $0x00400000
 GLOBL word00400000<>(SB), RODATA|NOPTR, $32
+
+// func mulAddAVX2(dst *float32, a *float32, b *float32, n int)
+// Requires: AVX
+TEXT ·mulAddAVX2(SB), NOSPLIT, $0-32
+	MOVQ  dst+0(FP), AX
+	MOVQ  a+8(FP), CX
+	MOVQ  b+16(FP), DX
+	MOVQ  n+24(FP), BX
+	TESTQ BX, BX
+	JZ    vector_end
+
+vector:
+	VMOVUPS (CX), Y0
+	VMULPS  (DX), Y0, Y0
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (AX)
+	ADDQ    $0x00000020, CX
+	ADDQ    $0x00000020, DX
+	ADDQ    $0x00000020, AX
+	DECQ    BX
+	JNZ     vector
+
+vector_end:
+	VZEROUPPER
+	RET
+
+// func subMulAVX2(dst *float32, a *float32, b *float32, n int, s float32)
+// Requires: AVX, AVX2, SSE
+TEXT ·subMulAVX2(SB), NOSPLIT, $0-36
+	MOVQ         dst+0(FP), AX
+	MOVQ         a+8(FP), CX
+	MOVQ         b+16(FP), DX
+	MOVQ         n+24(FP), BX
+	MOVSS        s+32(FP), X0
+	VBROADCASTSS X0, Y0
+	TESTQ        BX, BX
+	JZ           vector_end
+
+vector:
+	VMOVUPS (CX), Y1
+	VSUBPS  Y0, Y1, Y1
+	VMULPS  (DX), Y1, Y1
+	VMOVUPS Y1, (AX)
+	ADDQ    $0x00000020, CX
+	ADDQ    $0x00000020, DX
+	ADDQ    $0x00000020, AX
+	DECQ    BX
+	JNZ     vector
+
+vector_end:
+	VZEROUPPER
+	RET
+
+// func relu2AVX2(dst *float32, x *float32, n int)
+// Requires: AVX
+TEXT ·relu2AVX2(SB), NOSPLIT, $0-24
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   n+16(FP), DX
+	VXORPS Y0, Y0, Y0
+	TESTQ  DX, DX
+	JZ     vector_end
+
+vector:
+	VMOVUPS (CX), Y1
+	VMAXPS  Y0, Y1, Y1
+	VMULPS  Y1, Y1, Y1
+	VMOVUPS Y1, (AX)
+	ADDQ    $0x00000020, CX
+	ADDQ    $0x00000020, AX
+	DECQ    DX
+	JNZ     vector
+
+vector_end:
+	VZEROUPPER
+	RET
+
+// func relu2GradAVX2(dst *float32, x *float32, dy *float32, n int)
+// Requires: AVX
+TEXT ·relu2GradAVX2(SB), NOSPLIT, $0-32
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   dy+16(FP), DX
+	MOVQ   n+24(FP), BX
+	VXORPS Y0, Y0, Y0
+	TESTQ  BX, BX
+	JZ     vector_end
+
+vector:
+	VMOVUPS (CX), Y1
+	VMAXPS  Y0, Y1, Y1
+	VADDPS  Y1, Y1, Y1
+	VMULPS  (DX), Y1, Y1
+	VMOVUPS Y1, (AX)
+	ADDQ    $0x00000020, CX
+	ADDQ    $0x00000020, DX
+	ADDQ    $0x00000020, AX
+	DECQ    BX
+	JNZ     vector
+
+vector_end:
+	VZEROUPPER
+	RET
+
+// func rotateAVX2(y0 *float32, y1 *float32, x0 *float32, x1 *float32, cos *float32, sin *float32, n int, sign uint32)
+// Requires: AVX, AVX2
+TEXT ·rotateAVX2(SB), NOSPLIT, $0-60
+	MOVQ         y0+0(FP), AX
+	MOVQ         y1+8(FP), CX
+	MOVQ         x0+16(FP), DX
+	MOVQ         x1+24(FP), BX
+	MOVQ         cos+32(FP), SI
+	MOVQ         sin+40(FP), DI
+	MOVQ         n+48(FP), R8
+	MOVL         sign+56(FP), R9
+	VMOVD        R9, X0
+	VPBROADCASTD X0, Y0
+	TESTQ        R8, R8
+	JZ           vector_end
+
+vector:
+	VXORPS  (DI), Y0, Y1
+	VMOVUPS (SI), Y2
+	VMOVUPS (DX), Y3
+	VMOVUPS (BX), Y4
+	VMULPS  Y1, Y4, Y5
+	VMULPS  Y1, Y3, Y1
+	VMULPS  Y2, Y3, Y3
+	VMULPS  Y2, Y4, Y4
+	VSUBPS  Y5, Y3, Y3
+	VADDPS  Y1, Y4, Y4
+	VMOVUPS Y3, (AX)
+	VMOVUPS Y4, (CX)
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, CX
+	ADDQ    $0x00000020, DX
+	ADDQ    $0x00000020, BX
+	ADDQ    $0x00000020, SI
+	ADDQ    $0x00000020, DI
+	DECQ    R8
+	JNZ     vector
+
+vector_end:
+	VZEROUPPER
+	RET

@@ -133,3 +133,28 @@ func f32ToF16AVX2(dst *uint16, src *float32, n int)
 //
 //go:noescape
 func f32ToBF16AVX2(dst *uint16, src *float32, n int)
+
+// mulAddAVX2 writes dst = dst + a·b for n vectors of 8.
+//
+//go:noescape
+func mulAddAVX2(dst *float32, a *float32, b *float32, n int)
+
+// subMulAVX2 writes dst = (a - s)·b for n vectors of 8.
+//
+//go:noescape
+func subMulAVX2(dst *float32, a *float32, b *float32, n int, s float32)
+
+// relu2AVX2 writes dst = max(x, 0)² for n vectors of 8.
+//
+//go:noescape
+func relu2AVX2(dst *float32, x *float32, n int)
+
+// relu2GradAVX2 writes dst = 2·max(x, 0)·dy for n vectors of 8.
+//
+//go:noescape
+func relu2GradAVX2(dst *float32, x *float32, dy *float32, n int)
+
+// rotateAVX2 turns n vectors of 8 pairs; sign is the bit to flip in the sines.
+//
+//go:noescape
+func rotateAVX2(y0 *float32, y1 *float32, x0 *float32, x1 *float32, cos *float32, sin *float32, n int, sign uint32)

@@ -200,6 +200,11 @@ func TestElementwise(t *testing.T) {
 			"Relu2Mul":   func(isa ISA, dst []float32) { isa.Relu2Mul(dst, a, b) },
 			"Rescale":    func(isa ISA, dst []float32) { isa.Rescale(dst, acc, 0.013) },
 			"RescaleAdd": func(isa ISA, dst []float32) { isa.RescaleAdd(dst, acc, 0.013, b) },
+			"MulAdd":     func(isa ISA, dst []float32) { isa.MulAdd(dst, a, b) },
+			"SubMul":     func(isa ISA, dst []float32) { isa.SubMul(dst, a, 0.4, b) },
+			"Relu2":      func(isa ISA, dst []float32) { isa.Relu2(dst, a) },
+			"Relu2Grad":  func(isa ISA, dst []float32) { isa.Relu2Grad(dst, a, b) },
+			"ExpScaled":  func(isa ISA, dst []float32) { isa.ExpScaled(dst, a, 0.5, 2) },
 			"Exp":        func(isa ISA, dst []float32) { isa.Exp(dst, a) },
 			"in place":   func(isa ISA, dst []float32) { isa.Mul(dst, dst, b); isa.Add(dst, b, dst); isa.Exp(dst, dst) },
 		} {
@@ -212,6 +217,14 @@ func TestElementwise(t *testing.T) {
 	got := make([]float32, 4)
 	Generic.Relu2Mul(got, []float32{-2, 3, nan, 0}, []float32{5, 5, 5, 5})
 	sameBits(t, "Relu2Mul", got, []float32{0, 45, 0, 0})
+	Generic.Relu2(got, []float32{-2, 3, nan, 0.5})
+	sameBits(t, "Relu2", got, []float32{0, 9, 0, 0.25})
+	Generic.Relu2Grad(got, []float32{-2, 3, nan, 0.5}, []float32{5, 5, 5, 5})
+	sameBits(t, "Relu2Grad", got, []float32{0, 30, 0, 5})
+	Generic.SubMul(got, []float32{1, 2, 3, 4}, 2, []float32{5, 6, 7, 8})
+	sameBits(t, "SubMul", got, []float32{-5, 0, 7, 16})
+	Generic.MulAdd(got, []float32{1, 1, 1, 1}, []float32{5, 6, 7, 8})
+	sameBits(t, "MulAdd", got, []float32{0, 6, 14, 24})
 	Generic.RescaleAdd(got, []int32{2, -3, 0, 1}, 0.5, []float32{1, 1, 1, 1})
 	sameBits(t, "RescaleAdd", got, []float32{2, -0.5, 1, 1.5})
 }
@@ -380,4 +393,33 @@ func TestConversions(t *testing.T) {
 	if edge != [4]uint16{0x7bff, 0x7c00, 0, 0xfc00} {
 		t.Errorf("f16 edges: %04x", edge)
 	}
+}
+
+func TestRotate(t *testing.T) {
+	eachLength(t, func(t *testing.T, isa ISA, half int, front bool) {
+		x := guardedCopy(t, randF32(31, 2*half), front)
+		cos, sin := guarded[float32](t, half, front), guarded[float32](t, half, front)
+		for i := range cos {
+			s, c := math.Sincos(float64(i) * 0.37)
+			cos[i], sin[i] = float32(c), float32(s)
+		}
+		for _, inverse := range []bool{false, true} {
+			y, want := guarded[float32](t, 2*half, front), make([]float32, 2*half)
+			isa.Rotate(y, x, cos, sin, inverse)
+			for i := range half {
+				c, s := cos[i], sin[i]
+				if inverse {
+					want[i] = float32(x[i]*c) + float32(x[half+i]*s)
+					want[half+i] = float32(x[half+i]*c) - float32(x[i]*s)
+					continue
+				}
+				want[i] = float32(x[i]*c) - float32(x[half+i]*s)
+				want[half+i] = float32(x[half+i]*c) + float32(x[i]*s)
+			}
+			sameBits(t, "Rotate", y, want)
+			copy(y, x)
+			isa.Rotate(y, y, cos, sin, inverse)
+			sameBits(t, "Rotate in place", y, want)
+		}
+	})
 }

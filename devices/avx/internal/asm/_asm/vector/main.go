@@ -19,6 +19,7 @@ func main() {
 	exp()
 	adamW()
 	conversions()
+	train()
 	Generate()
 }
 
