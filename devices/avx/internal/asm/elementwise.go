@@ -52,7 +52,7 @@ func (isa ISA) Axpy(dst, x []float32, a float32) {
 	}
 }
 
-// Relu2Mul writes dst = max(g, 0)²·u. A NaN in g counts as 0.
+// Relu2Mul writes dst = max(g, 0)²·u. A NaN stays.
 func (isa ISA) Relu2Mul(dst, g, u []float32) {
 	g, u = g[:len(dst)], u[:len(dst)]
 	n := isa.vectors(len(dst))
@@ -60,10 +60,7 @@ func (isa ISA) Relu2Mul(dst, g, u []float32) {
 		relu2MulAVX2(&dst[0], &g[0], &u[0], n)
 	}
 	for i := 8 * n; i < len(dst); i++ {
-		var r float32
-		if g[i] > 0 {
-			r = g[i]
-		}
+		r := relu(g[i])
 		dst[i] = float32(r*r) * u[i]
 	}
 }

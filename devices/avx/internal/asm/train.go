@@ -28,7 +28,7 @@ func (isa ISA) SubMul(dst, a []float32, s float32, b []float32) {
 	}
 }
 
-// Relu2 writes dst = max(x, 0)². A NaN counts as 0.
+// Relu2 writes dst = max(x, 0)². A NaN stays.
 func (isa ISA) Relu2(dst, x []float32) {
 	x = x[:len(dst)]
 	n := isa.vectors(len(dst))
@@ -41,7 +41,7 @@ func (isa ISA) Relu2(dst, x []float32) {
 	}
 }
 
-// Relu2Grad writes dst = (2·max(x, 0))·dy. A NaN in x counts as 0.
+// Relu2Grad writes dst = (2·max(x, 0))·dy.
 func (isa ISA) Relu2Grad(dst, x, dy []float32) {
 	x, dy = x[:len(dst)], dy[:len(dst)]
 	n := isa.vectors(len(dst))
@@ -54,11 +54,12 @@ func (isa ISA) Relu2Grad(dst, x, dy []float32) {
 	}
 }
 
+// relu is max(v, 0); a NaN stays.
 func relu(v float32) float32 {
-	if v > 0 {
-		return v
+	if v < 0 {
+		return 0
 	}
-	return 0
+	return v
 }
 
 // InvRMS returns 1/sqrt(mean(x²)+eps), the factor of RMSNorm.

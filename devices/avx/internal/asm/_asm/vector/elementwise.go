@@ -32,7 +32,7 @@ func elementwise() {
 	emit.Loop("vector", n, func() {
 		v := YMM()
 		VMOVUPS(at(g, 0), v)
-		VMAXPS(zero, v, v) // the second source wins over a NaN
+		VMAXPS(v, zero, v) // in this order a NaN stays
 		VMULPS(v, v, v)
 		VMULPS(at(u, 0), v, v)
 		VMOVUPS(v, at(dst, 0))

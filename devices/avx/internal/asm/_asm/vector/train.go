@@ -41,7 +41,7 @@ func train() {
 	emit.Loop("vector", n, func() {
 		v := YMM()
 		VMOVUPS(at(x, 0), v)
-		VMAXPS(zero, v, v) // the second source wins over a NaN
+		VMAXPS(v, zero, v) // in this order a NaN stays
 		VMULPS(v, v, v)
 		VMOVUPS(v, at(dst, 0))
 		advance(32, x, dst)
@@ -55,7 +55,7 @@ func train() {
 	emit.Loop("vector", n, func() {
 		v := YMM()
 		VMOVUPS(at(x, 0), v)
-		VMAXPS(zero, v, v)
+		VMAXPS(v, zero, v)
 		VADDPS(v, v, v)
 		VMULPS(at(dy, 0), v, v)
 		VMOVUPS(v, at(dst, 0))
