@@ -118,11 +118,13 @@ func (v Value) Texts() ([]string, bool) {
 		return nil, false
 	}
 	out := make([]string, v.Len)
-	b := v.raw
+	all := string(v.raw) // one allocation that all share
+	at := 0
 	for i := range out {
-		n := binary.LittleEndian.Uint64(b) // the reader has checked it
-		out[i] = string(b[8 : 8+n])
-		b = b[8+n:]
+		n := int(binary.LittleEndian.Uint64(v.raw[at:])) // the reader has checked it
+		at += 8
+		out[i] = all[at : at+n]
+		at += n
 	}
 	return out, true
 }

@@ -46,16 +46,33 @@ func lower(x uint64) uint64 { return (x&low | tops) - ones ^ tops }
 
 // Pack is the inverse of Unpack. It reports false if a code is not -1, 0 or 1.
 func Pack(dst []byte, c0, c1, c2, c3 []int8) bool {
-	ok := true
-	for i := range dst {
-		a, b, c, d := uint8(c0[i]+1), uint8(c1[i]+1), uint8(c2[i]+1), uint8(c3[i]+1)
-		if max(a, b, c, d) > 2 {
-			ok = false
-		}
-		dst[i] = a&3 | b&3<<2 | c&3<<4 | d<<6
+	n := len(dst)
+	b0, b1, b2, b3 := bytesOf(c0[:n]), bytesOf(c1[:n]), bytesOf(c2[:n]), bytesOf(c3[:n])
+	var bad uint64
+	i := 0
+	for ; i+8 <= n; i += 8 {
+		f0, f1, f2, f3 := raise(b0[i:]), raise(b1[i:]), raise(b2[i:]), raise(b3[i:])
+		bad |= invalid(f0) | invalid(f1) | invalid(f2) | invalid(f3)
+		binary.LittleEndian.PutUint64(dst[i:], f0|f1<<2|f2<<4|f3<<6)
 	}
-	return ok
+	for ; i < n; i++ {
+		f0, f1, f2, f3 := b0[i]+1, b1[i]+1, b2[i]+1, b3[i]+1
+		if max(f0, f1, f2, f3) > 2 {
+			bad = 1
+		}
+		dst[i] = f0&3 | f1&3<<2 | f2&3<<4 | f3<<6
+	}
+	return bad == 0
 }
+
+// raise adds 1 to each of eight bytes without carrying into the next.
+func raise(b []byte) uint64 {
+	x := binary.LittleEndian.Uint64(b)
+	return (x&^tops + ones) ^ x&tops
+}
+
+// invalid is not zero if a byte of f is above 2.
+func invalid(f uint64) uint64 { return f&^uint64(low) | f&(f>>1)&ones }
 
 // bytesOf views codes as bytes.
 func bytesOf(d []int8) []byte {

@@ -58,3 +58,12 @@ func BenchmarkUnpack(b *testing.B) {
 		Unpack(dst[:n], dst[n:2*n], dst[2*n:3*n], dst[3*n:], src)
 	}
 }
+
+func BenchmarkPack(b *testing.B) {
+	const n = 1 << 16
+	dst, src := make([]byte, n), make([]int8, 4*n)
+	b.SetBytes(4 * n)
+	for b.Loop() {
+		Pack(dst, src[:n], src[n:2*n], src[2*n:3*n], src[3*n:])
+	}
+}

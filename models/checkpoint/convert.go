@@ -152,11 +152,11 @@ func sameFloat(want, got *Model, s Spec) error {
 	if err != nil {
 		return err
 	}
-	for i := range a.Len() {
-		x, y := a.FloatAt(i), b.FloatAt(i)
-		if x != y && (x == x || y == y) {
-			return fmt.Errorf("tensor %s: element %d was %v (%v) and became %v (%v)", s.Name, i, x, a.Elem, y, b.Elem)
-		}
+	if a.Len() != b.Len() {
+		return fmt.Errorf("tensor %s: %d elements became %d", s.Name, a.Len(), b.Len())
+	}
+	if i := firstDifference(a, b); i >= 0 {
+		return fmt.Errorf("tensor %s: element %d was %v (%v) and became %v (%v)", s.Name, i, a.FloatAt(i), a.Elem, b.FloatAt(i), b.Elem)
 	}
 	return nil
 }

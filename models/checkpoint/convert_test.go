@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -259,5 +260,47 @@ func TestWritingIsDeterministic(t *testing.T) {
 			t.Fatal("two writings differ")
 		}
 		first = b
+	}
+}
+
+func TestProbe(t *testing.T) {
+	m := open(t, golden3(t, "offline"))
+	text, err := m.File("config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := ProbeConfig(text); err != nil || c.Hidden != m.Config().Hidden || c.Form != Ternary {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if _, err := ProbeConfig([]byte(`{"model_type":"mamba"}`)); err == nil {
+		t.Error("mamba was accepted")
+	}
+	file := filepath.Join(t.TempDir(), "m.gguf")
+	if err := WriteGGUF(context.Background(), m, file, GGUFOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ProbeGGUF(data[:200], int64(len(data))); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a short prefix: %v", err)
+	}
+	if c, err := ProbeGGUF(data[:8192], int64(len(data))); err != nil || c.Hidden != m.Config().Hidden {
+		t.Errorf("%+v, %v", c, err)
+	}
+	foreign := bytes.Replace(data[:8192], []byte("bitnet-b1.58"), []byte("bitnet-b9.99"), 1)
+	if _, err := ProbeGGUF(foreign, int64(len(data))); err == nil {
+		t.Error("an unknown architecture was accepted")
+	}
+}
+
+func TestCompanionNamesStayInTheFolder(t *testing.T) {
+	m := open(t, golden3(t, "offline"))
+	for _, name := range []string{"../x", "a/b", "..", ".", "", weightsName} {
+		o := FolderOptions{Form: Ternary, Files: map[string][]byte{name: []byte("x")}}
+		if err := WriteFolder(context.Background(), m, filepath.Join(t.TempDir(), "m"), o); err == nil {
+			t.Errorf("%s was written", name)
+		}
 	}
 }

@@ -44,7 +44,7 @@ func parseGGUF(path string, b blob, o options) (*Model, error) {
 		return nil, err
 	}
 	g := &ggufSource{path: path, blob: b, content: f, order: o.order}
-	if err := g.checkTypes(); err != nil {
+	if err := checkTypes(f.Header); err != nil {
 		return nil, err
 	}
 	cfg, warnings, err := ggufConfig(f.Header)
@@ -60,21 +60,6 @@ func parseGGUF(path string, b blob, o options) (*Model, error) {
 		return nil, err
 	}
 	return m, nil
-}
-
-// checkTypes refuses what no amount of work could read, and says what could.
-func (g *ggufSource) checkTypes() error {
-	for _, t := range g.content.Tensors {
-		switch {
-		case t.Type == gguf.TL1 || t.Type == gguf.TL2:
-			return fmt.Errorf("tensor %s is %s: its bytes are tiled for the kernels of the program that wrote the file, and the tile sizes are not in the file; convert the original model to i2_s instead", t.Name, t.Type)
-		case t.Size < 0:
-			return fmt.Errorf("tensor %s is %s, a type private to ik_llama.cpp; requantise the original model to i2_s, tq1_0 or tq2_0", t.Name, t.Type)
-		case t.Type != gguf.I2_S && !gguf.CanDecode(t.Type):
-			return fmt.Errorf("tensor %s is %s, which is not supported; supported are F32, F16, BF16, I2_S, TQ1_0, TQ2_0, Q8_0, Q6_K and Q4_0", t.Name, t.Type)
-		}
-	}
-	return nil
 }
 
 // check demands that every tensor of the model is there, and settles the form

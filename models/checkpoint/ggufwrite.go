@@ -278,7 +278,6 @@ func (w *ggufWriter) pack(codes []int8, gamma float32, size int64) error {
 	case gguf.TQ1_0, gguf.TQ2_0:
 		return gguf.PackTQ(w.typ, dst, codes, gamma)
 	}
-	const part = 1 << 12
 	var vals [part]float32
 	width := int(size) / len(codes)
 	for at := 0; at < len(codes); at += part {

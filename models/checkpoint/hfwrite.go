@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 
 	"github.com/trit-ml/trit/graph"
@@ -52,7 +53,12 @@ func WriteFolder(ctx context.Context, m *Model, dir string, o FolderOptions) err
 			files[name] = data
 		}
 	}
-	maps.Copy(files, o.Files)
+	for name, data := range o.Files {
+		if !filepath.IsLocal(name) || name != filepath.Base(name) || name == "." || name == weightsName {
+			return fmt.Errorf("write %s: %q cannot be the name of a companion file", dir, name)
+		}
+		files[name] = data
+	}
 	files["config.json"] = text
 
 	out, err := atomicfile.CreateDir(dir)

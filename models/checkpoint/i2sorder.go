@@ -11,13 +11,12 @@ import (
 )
 
 // I2SOrder says which values share a byte of an I2_S tensor. Builds of
-// Microsoft's fork differ in it and the file does not tell; see FORMATS in
-// package gguf.
+// Microsoft's fork differ in it and the file does not tell.
 type I2SOrder uint8
 
 const (
 	// I2SAuto looks for evidence and refuses the file if there is none.
-	I2SAuto I2SOrder = I2SOrder(0)
+	I2SAuto = I2SOrder(0)
 	// I2SX86 is what Python converters, x86 builds and trit write.
 	I2SX86 = I2SOrder(gguf.OrderX86)
 	// I2SARM is what ARM builds of llama-quantize write.
