@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -206,4 +207,29 @@ func sameTensors(t *testing.T, want, got string) {
 			t.Errorf("%s: %s differs", want, info.Name)
 		}
 	}
+}
+
+func TestConcurrentReaders(t *testing.T) {
+	m := open(t, filepath.Join(published(t)[3], "offline"))
+	want, gamma := ternaryOf(t, m, "model.layers.0.mlp.up_proj.weight")
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for _, s := range m.Specs() {
+				if x, err := m.Tensor(s.Name); err != nil || !slices.Equal(x.Dims, s.Dims) {
+					t.Errorf("%s: %v", s.Name, err)
+				}
+				m.Forget(s.Name)
+			}
+			l, err := m.Linear("model.layers.0.mlp.up_proj.weight")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if got, g, err := l.Ternary(); err != nil || g != gamma || !slices.Equal(got.I8(), want.I8()) {
+				t.Errorf("codes differ between readers: %v", err)
+			}
+		})
+	}
+	wg.Wait()
 }
