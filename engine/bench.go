@@ -1,0 +1,145 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/trit-ml/trit/runtime"
+)
+
+// Test is one speed measurement: Depth tokens are in the cache already, then
+// Tokens more are processed, all in one go (prefill) or one at a time (decode),
+// for Batch sequences at once.
+type Test struct {
+	Name   string `json:"test"` // "pp128", "tg32 @ d1024", "tg32 × 16"
+	Decode bool   `json:"decode"`
+	Tokens int    `json:"tokens"`
+	Depth  int    `json:"depth"`
+	Batch  int    `json:"batch"`
+}
+
+// Prefill measures prompts of n tokens.
+func Prefill(n int) Test { return Test{Name: fmt.Sprintf("pp%d", n), Tokens: n, Batch: 1} }
+
+// Decode measures n tokens, one at a time, after depth tokens, for batch
+// sequences.
+func Decode(n, depth, batch int) Test {
+	t := Test{Name: fmt.Sprintf("tg%d", n), Decode: true, Tokens: n, Depth: depth, Batch: batch}
+	if depth > 0 {
+		t.Name += fmt.Sprintf(" @ d%d", depth)
+	}
+	if batch > 1 {
+		t.Name += fmt.Sprintf(" × %d", batch)
+	}
+	return t
+}
+
+// Positions is the context that the test needs.
+func (t Test) Positions() int { return t.Depth + t.Tokens + 1 }
+
+// Measured is a test's result: the rate of each run, in tokens per second over
+// all sequences.
+type Measured struct {
+	Test
+	Rates  []float64 `json:"rates"`
+	Median float64   `json:"tokens_per_second"`
+}
+
+// Measure runs a test several times; one run before them warms up.
+func (e *Engine) Measure(ctx context.Context, t Test, runs int) (Measured, error) {
+	m := Measured{Test: t}
+	for i := range runs + 1 {
+		d, err := e.measure(ctx, t)
+		if err != nil {
+			return m, fmt.Errorf("%s: %w", t.Name, err)
+		}
+		if i > 0 {
+			m.Rates = append(m.Rates, float64(t.Tokens*t.Batch)/d.Seconds())
+		}
+	}
+	sorted := slices.Sorted(slices.Values(m.Rates))
+	if n := len(sorted); n > 0 {
+		m.Median = (sorted[n/2] + sorted[(n-1)/2]) / 2
+	}
+	return m, nil
+}
+
+func (e *Engine) measure(ctx context.Context, t Test) (time.Duration, error) {
+	s := e.Session
+	var seqs []runtime.Seq
+	defer func() {
+		for _, q := range seqs {
+			s.End(q)
+		}
+	}()
+	token := func(i int) int32 { return int32((uint64(i)*2654435761 + 12345) % uint64(s.Vocab())) }
+	tokens := func(n int) []int32 {
+		ids := make([]int32, n)
+		for i := range ids {
+			ids[i] = token(i)
+		}
+		return ids
+	}
+	drain := func() error {
+		for {
+			more, err := s.Step(ctx)
+			if err != nil || !more {
+				return err
+			}
+		}
+	}
+	for range t.Batch {
+		q, err := s.Open()
+		if err != nil {
+			return 0, err
+		}
+		seqs = append(seqs, q)
+		if t.Depth > 0 {
+			if err := s.Feed(q, runtime.NoLogits, tokens(t.Depth)...); err != nil {
+				return 0, err
+			}
+		}
+	}
+	if err := drain(); err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	if !t.Decode {
+		for _, q := range seqs {
+			if err := s.Feed(q, runtime.LastLogits, tokens(t.Tokens)...); err != nil {
+				return 0, err
+			}
+		}
+		err := drain()
+		return time.Since(began), err
+	}
+	for i := range t.Tokens {
+		for _, q := range seqs {
+			// The next token depends on the last logits, as it would in use.
+			id := token(i)
+			if l := s.Logits(q); l != nil {
+				id = argmax(l)
+			}
+			if err := s.Feed(q, runtime.LastLogits, id); err != nil {
+				return 0, err
+			}
+		}
+		if err := drain(); err != nil {
+			return 0, err
+		}
+	}
+	return time.Since(began), nil
+}
+
+func argmax(x []float32) int32 {
+	best, at := float32(math.Inf(-1)), 0
+	for i, v := range x {
+		if v > best {
+			best, at = v, i
+		}
+	}
+	return int32(at)
+}

@@ -1,0 +1,141 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/trit-ml/trit/devices"
+	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/models/tokenizer"
+	"github.com/trit-ml/trit/runtime"
+)
+
+// Engine is a model compiled for a device, with its weights loaded and a session
+// to generate with. It is used by one goroutine at a time.
+type Engine struct {
+	Model   *Model
+	Program *runtime.Program
+	Session *runtime.Session
+	Load    time.Duration // spent compiling and packing
+}
+
+// Start compiles the model for a device and loads its weights. Zero fields of
+// the shape take their defaults.
+func (m *Model) Start(ctx context.Context, dev devices.Device, s Shape) (*Engine, error) {
+	began := time.Now()
+	s = s.or(m.DefaultShape())
+	g, err := m.Declare(s.Chunk)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", m.Name, err)
+	}
+	if g, err = m.InferPipeline(s).Run(g, nil); err != nil {
+		return nil, fmt.Errorf("%s: %w", m.Name, err)
+	}
+	if err := graph.Verify(g, graph.Inferring); err != nil {
+		return nil, fmt.Errorf("%s: %w", m.Name, err)
+	}
+	prog, err := runtime.Compile(g, dev)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", m.Name, err)
+	}
+	if err := prog.Load(ctx, m.Weights); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", m.Name, err), prog.Close())
+	}
+	session, err := runtime.NewSession(prog)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", m.Name, err), prog.Close())
+	}
+	return &Engine{m, prog, session, time.Since(began)}, nil
+}
+
+// Close frees the session and the program, not the model and the device.
+func (e *Engine) Close() error { return errors.Join(e.Session.Close(), e.Program.Close()) }
+
+// Request is one generation.
+type Request struct {
+	Prompt    []int32
+	MaxTokens int     // most tokens to draw; 0 means until a stop or the context's end
+	Stops     []int32 // tokens after which generation ends; not emitted
+	Sampling  runtime.Sampling
+}
+
+// Stats counts a generation's tokens and time.
+type Stats struct {
+	Prompt, Tokens  int
+	Prefill, Decode time.Duration // until the first token, and after it
+}
+
+// Rate is the decoded tokens per second, the first not counted.
+func (s Stats) Rate() float64 {
+	if s.Tokens < 2 || s.Decode <= 0 {
+		return 0
+	}
+	return float64(s.Tokens-1) / s.Decode.Seconds()
+}
+
+// Generate draws tokens in a new sequence and calls emit with each. It ends at a
+// stop token, at MaxTokens, at the end of the context, or when emit or ctx says
+// so.
+func (e *Engine) Generate(ctx context.Context, r Request, emit func(id int32) error) (st Stats, err error) {
+	if len(r.Prompt) == 0 {
+		return st, errors.New("the prompt is empty: give at least one token")
+	}
+	sampler, err := runtime.NewSampler(e.Session.Vocab(), r.Sampling)
+	if err != nil {
+		return st, err
+	}
+	q, err := e.Session.Open()
+	if err != nil {
+		return st, err
+	}
+	defer func() { err = errors.Join(err, e.Session.End(q)) }()
+	st.Prompt = len(r.Prompt)
+	began := time.Now()
+	first := began
+	for id, err := range e.Session.Generate(ctx, q, r.Prompt, sampler) {
+		if err != nil {
+			return st, err
+		}
+		st.Tokens++
+		if st.Tokens == 1 {
+			first = time.Now()
+			st.Prefill = first.Sub(began)
+		}
+		st.Decode = time.Since(first)
+		for _, s := range r.Stops {
+			if id == s {
+				return st, nil
+			}
+		}
+		if err := emit(id); err != nil {
+			return st, err
+		}
+		if st.Tokens == r.MaxTokens {
+			break
+		}
+	}
+	return st, nil
+}
+
+// Encode turns a prompt into tokens, with the beginning-of-text token where the
+// tokenizer asks for one or nothing else would be left.
+func (e *Engine) Encode(text string) ([]int32, error) {
+	t := e.Model.Tokenizer
+	if t == nil {
+		return nil, fmt.Errorf("%s has no tokenizer; give token ids", e.Model.Name)
+	}
+	ids := t.Encode(nil, text, t.Defaults()&tokenizer.BOS)
+	if len(ids) == 0 {
+		switch {
+		case t.BOS() != tokenizer.None:
+			ids = append(ids, t.BOS())
+		case t.EOS() != tokenizer.None:
+			ids = append(ids, t.EOS()) // what separates documents also begins one
+		default:
+			return nil, errors.New("the prompt is empty: give at least one character")
+		}
+	}
+	return ids, nil
+}
