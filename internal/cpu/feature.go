@@ -28,7 +28,7 @@ const (
 	FMA                            // amd64: FMA3
 	F16C                           // amd64: half precision conversion
 	AVXVNNI                        // amd64: VPDPBUSD in VEX encoding
-	AVX512                         // amd64: AVX-512 F, BW, DQ and VL
+	AVX512                         // amd64: AVX-512 F, BW, DQ and VL, and BMI2
 	AVX512VNNI                     // amd64: VPDPBUSD on 512-bit registers
 	AVX512VBMI                     // amd64: byte permutes across a register
 	AVX512BF16                     // amd64: VDPBF16PS
@@ -37,8 +37,9 @@ const (
 	I8MM                           // arm64: SMMLA and USMMLA
 )
 
-// needs lists what a feature is useless without: switching AVX2 off switches
-// every 256- and 512-bit feature off.
+// table has a row for each feature: what CPUID must report, and what the feature
+// is useless without, so that switching AVX2 off switches every 256- and 512-bit
+// feature off. A row comes after those it needs.
 var table = []struct {
 	bit   Feature
 	name  string
@@ -49,7 +50,7 @@ var table = []struct {
 	{FMA, "fma", []cpuid.FeatureID{cpuid.AVX, cpuid.FMA3}, AVX2},
 	{F16C, "f16c", []cpuid.FeatureID{cpuid.AVX, cpuid.F16C}, AVX2},
 	{AVXVNNI, "avxvnni", []cpuid.FeatureID{cpuid.AVX2, cpuid.AVXVNNI}, AVX2},
-	{AVX512, "avx512", []cpuid.FeatureID{cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL}, AVX2 | FMA},
+	{AVX512, "avx512", []cpuid.FeatureID{cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL, cpuid.BMI2}, AVX2 | FMA},
 	{AVX512VNNI, "avx512vnni", []cpuid.FeatureID{cpuid.AVX512VNNI}, AVX512},
 	{AVX512VBMI, "avx512vbmi", []cpuid.FeatureID{cpuid.AVX512VBMI}, AVX512},
 	{AVX512BF16, "avx512bf16", []cpuid.FeatureID{cpuid.AVX512BF16}, AVX512},

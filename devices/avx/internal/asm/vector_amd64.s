@@ -113,7 +113,7 @@ group_end:
 	RET
 
 // func absMaxAVX2(x *float32, groups int) float32
-// Requires: AVX, SSE
+// Requires: AVX
 TEXT ·absMaxAVX2(SB), NOSPLIT, $0-20
 	MOVQ    x+0(FP), AX
 	MOVQ    groups+8(FP), CX
@@ -154,7 +154,7 @@ group_end:
 	VMAXPS       X0, X1, X1
 	VPSHUFD      $0xb1, X1, X0
 	VMAXPS       X0, X1, X1
-	MOVSS        X1, ret+16(FP)
+	VMOVSS       X1, ret+16(FP)
 	VZEROUPPER
 	RET
 
@@ -169,7 +169,7 @@ DATA word7fffffff<>+28(SB)/4, $0x7fffffff
 GLOBL word7fffffff<>(SB), RODATA|NOPTR, $32
 
 // func maxAVX2(x *float32, groups int) float32
-// Requires: AVX, SSE
+// Requires: AVX
 TEXT ·maxAVX2(SB), NOSPLIT, $0-20
 	MOVQ    x+0(FP), AX
 	MOVQ    groups+8(FP), CX
@@ -201,7 +201,7 @@ group_end:
 	VMAXPS       X1, X0, X0
 	VPSHUFD      $0xb1, X0, X1
 	VMAXPS       X1, X0, X0
-	MOVSS        X0, ret+16(FP)
+	VMOVSS       X0, ret+16(FP)
 	VZEROUPPER
 	RET
 
@@ -246,13 +246,12 @@ group_end:
 	RET
 
 // func scaleMulAbsMaxAVX2(x *float32, w *float32, groups int, r float32) float32
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·scaleMulAbsMaxAVX2(SB), NOSPLIT, $0-36
 	MOVQ         x+0(FP), AX
 	MOVQ         w+8(FP), CX
 	MOVQ         groups+16(FP), DX
-	MOVSS        r+24(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS r+24(FP), Y0
 	VMOVUPS      word7fffffff<>+0(SB), Y1
 	VXORPS       Y2, Y2, Y2
 	VXORPS       Y3, Y3, Y3
@@ -293,7 +292,7 @@ group_end:
 	VMAXPS       X0, X1, X1
 	VPSHUFD      $0xb1, X1, X0
 	VMAXPS       X0, X1, X1
-	MOVSS        X1, ret+32(FP)
+	VMOVSS       X1, ret+32(FP)
 	VZEROUPPER
 	RET
 
@@ -308,13 +307,12 @@ DATA unpackOrder<>+28(SB)/4, $0x00000007
 GLOBL unpackOrder<>(SB), RODATA|NOPTR, $32
 
 // func quantizeAVX2(q *int8, x *float32, groups int, scale float32) int32
-// Requires: AVX, AVX2, SSE
+// Requires: AVX, AVX2
 TEXT ·quantizeAVX2(SB), NOSPLIT, $0-36
 	MOVQ         q+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         groups+16(FP), DX
-	MOVSS        scale+24(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS scale+24(FP), Y0
 	VMOVUPS      unpackOrder<>+0(SB), Y1
 	VXORPS       Y2, Y2, Y2
 	TESTQ        DX, DX
@@ -356,16 +354,14 @@ group_end:
 	RET
 
 // func scaleMulQuantizeAVX2(q *int8, x *float32, w *float32, groups int, r float32, scale float32) int32
-// Requires: AVX, AVX2, SSE
+// Requires: AVX, AVX2
 TEXT ·scaleMulQuantizeAVX2(SB), NOSPLIT, $0-44
 	MOVQ         q+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         w+16(FP), DX
 	MOVQ         groups+24(FP), BX
-	MOVSS        r+32(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        scale+36(FP), X1
-	VBROADCASTSS X1, Y1
+	VBROADCASTSS r+32(FP), Y0
+	VBROADCASTSS scale+36(FP), Y1
 	VMOVUPS      unpackOrder<>+0(SB), Y2
 	VXORPS       Y3, Y3, Y3
 	TESTQ        BX, BX
@@ -416,13 +412,12 @@ group_end:
 	RET
 
 // func fakeQuantAVX2(dst *float32, x *float32, n int, scale float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·fakeQuantAVX2(SB), NOSPLIT, $0-28
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         n+16(FP), DX
-	MOVSS        scale+24(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS scale+24(FP), Y0
 	TESTQ        DX, DX
 	JZ           vector_end
 
@@ -442,13 +437,12 @@ vector_end:
 	RET
 
 // func quantizeTernaryAVX2(codes *int8, w *float32, groups int, s float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX, AVX2
 TEXT ·quantizeTernaryAVX2(SB), NOSPLIT, $0-28
 	MOVQ         codes+0(FP), AX
 	MOVQ         w+8(FP), CX
 	MOVQ         groups+16(FP), DX
-	MOVSS        s+24(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS s+24(FP), Y0
 	VMOVUPS      unpackOrder<>+0(SB), Y1
 	VMOVUPS      word3f800000<>+0(SB), Y2
 	VMOVUPS      wordbf800000<>+0(SB), Y3
@@ -507,15 +501,13 @@ DATA wordbf800000<>+28(SB)/4, $0xbf800000
 GLOBL wordbf800000<>(SB), RODATA|NOPTR, $32
 
 // func fakeQuantTernaryAVX2(dst *float32, w *float32, n int, s float32, gamma float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·fakeQuantTernaryAVX2(SB), NOSPLIT, $0-32
 	MOVQ         dst+0(FP), AX
 	MOVQ         w+8(FP), CX
 	MOVQ         n+16(FP), DX
-	MOVSS        s+24(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        gamma+28(FP), X1
-	VBROADCASTSS X1, Y1
+	VBROADCASTSS s+24(FP), Y0
+	VBROADCASTSS gamma+28(FP), Y1
 	VMOVUPS      word3f800000<>+0(SB), Y2
 	VMOVUPS      wordbf800000<>+0(SB), Y3
 	TESTQ        DX, DX
@@ -614,13 +606,12 @@ vector_end:
 	RET
 
 // func scaleAVX2(dst *float32, x *float32, n int, a float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·scaleAVX2(SB), NOSPLIT, $0-28
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         n+16(FP), DX
-	MOVSS        a+24(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS a+24(FP), Y0
 	TESTQ        DX, DX
 	JZ           vector_end
 
@@ -637,13 +628,12 @@ vector_end:
 	RET
 
 // func axpyAVX2(dst *float32, x *float32, n int, a float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·axpyAVX2(SB), NOSPLIT, $0-28
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         n+16(FP), DX
-	MOVSS        a+24(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS a+24(FP), Y0
 	TESTQ        DX, DX
 	JZ           vector_end
 
@@ -661,14 +651,13 @@ vector_end:
 	RET
 
 // func scaleMulAVX2(y *float32, x *float32, w *float32, n int, r float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·scaleMulAVX2(SB), NOSPLIT, $0-36
 	MOVQ         y+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         w+16(FP), DX
 	MOVQ         n+24(FP), BX
-	MOVSS        r+32(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS r+32(FP), Y0
 	TESTQ        BX, BX
 	JZ           vector_end
 
@@ -687,13 +676,12 @@ vector_end:
 	RET
 
 // func rescaleAVX2(dst *float32, acc *int32, n int, s float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·rescaleAVX2(SB), NOSPLIT, $0-28
 	MOVQ         dst+0(FP), AX
 	MOVQ         acc+8(FP), CX
 	MOVQ         n+16(FP), DX
-	MOVSS        s+24(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS s+24(FP), Y0
 	TESTQ        DX, DX
 	JZ           vector_end
 
@@ -711,14 +699,13 @@ vector_end:
 	RET
 
 // func rescaleAddAVX2(dst *float32, acc *int32, res *float32, n int, s float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·rescaleAddAVX2(SB), NOSPLIT, $0-36
 	MOVQ         dst+0(FP), AX
 	MOVQ         acc+8(FP), CX
 	MOVQ         res+16(FP), DX
 	MOVQ         n+24(FP), BX
-	MOVSS        s+32(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS s+32(FP), Y0
 	TESTQ        BX, BX
 	JZ           vector_end
 
@@ -738,15 +725,13 @@ vector_end:
 	RET
 
 // func expAVX2(dst *float32, x *float32, n int, scale float32, shift float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX, AVX2
 TEXT ·expAVX2(SB), NOSPLIT, $0-32
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         n+16(FP), DX
-	MOVSS        scale+24(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        shift+28(FP), X1
-	VBROADCASTSS X1, Y1
+	VBROADCASTSS scale+24(FP), Y0
+	VBROADCASTSS shift+28(FP), Y1
 	VMOVUPS      word42b20000<>+0(SB), Y2
 	VMOVUPS      wordc2d00000<>+0(SB), Y3
 	VMOVUPS      word3fb8aa3b<>+0(SB), Y4
@@ -1123,14 +1108,13 @@ vector_end:
 	RET
 
 // func subMulAVX2(dst *float32, a *float32, b *float32, n int, s float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·subMulAVX2(SB), NOSPLIT, $0-36
 	MOVQ         dst+0(FP), AX
 	MOVQ         a+8(FP), CX
 	MOVQ         b+16(FP), DX
 	MOVQ         n+24(FP), BX
-	MOVSS        s+32(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS s+32(FP), Y0
 	TESTQ        BX, BX
 	JZ           vector_end
 

@@ -3,6 +3,7 @@ package emit
 
 import (
 	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/gotypes"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
@@ -24,6 +25,15 @@ func Ptr(name string) reg.GPVirtual {
 	r := GP64()
 	Load(Param(name), r)
 	return r
+}
+
+// Address is where an argument or result of a plain type lies.
+func Address(c gotypes.Component) Mem {
+	basic, err := c.Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return basic.Addr
 }
 
 // Ret ends a function that has used 256- or 512-bit registers.

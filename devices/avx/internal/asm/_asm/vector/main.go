@@ -32,11 +32,11 @@ func advance(bytes uint32, ptrs ...reg.Register) {
 	}
 }
 
-// scalar broadcasts a float32 argument.
+// scalar broadcasts a float32 argument. No legacy SSE move may come between AVX
+// instructions: on some processors it waits for the upper halves.
 func scalar(name string) reg.VecVirtual {
-	x, y := XMM(), YMM()
-	Load(Param(name), x)
-	VBROADCASTSS(x, y)
+	y := YMM()
+	VBROADCASTSS(emit.Address(Param(name)), y)
 	return y
 }
 

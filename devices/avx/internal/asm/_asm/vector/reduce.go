@@ -73,7 +73,7 @@ func storeMax(acc []reg.VecVirtual) {
 	VMAXPS(hi, t, t)
 	VPSHUFD(Imm(0xb1), t, hi)
 	VMAXPS(hi, t, t)
-	Store(t, ReturnIndex(0))
+	VMOVSS(t, emit.Address(ReturnIndex(0)))
 }
 
 func largest(name, what string, abs bool) {
