@@ -1,0 +1,167 @@
+package conformance
+
+import (
+	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/ops"
+	"github.com/trit-ml/trit/ops/bitlinear"
+	"github.com/trit-ml/trit/ops/ternary"
+)
+
+var (
+	exact = Tolerance{}
+	// rounded is for a handful of float32 operations on each element.
+	rounded = Tolerance{Each: 2e-6, Abs: 1e-37}
+	// summed is for sums over a row in float32, whatever the order.
+	summed = Tolerance{Rel: 1e-5, Abs: 1e-6}
+	// coded is for quantizers behind a float result that is itself rounded.
+	coded = Tolerance{Rel: 1e-5, Each: 1e-5, Abs: 1e-30, Codes: 0.005}
+)
+
+// Known returns what the suite knows: every op of this module.
+func Known() map[*graph.OpDef]Op {
+	m := map[*graph.OpDef]Op{
+		ops.EmbeddingOp.OpDef:     {embedding, exact},
+		ops.EmbeddingGradOp.OpDef: {embeddingGrad, summed},
+		ops.RowsOp.OpDef:          {rowsOf, exact},
+		ops.RMSNormOp.OpDef:       {rmsnorm, summed},
+		ops.RMSNormGradOp.OpDef:   {rmsnormGrad, summed},
+		ops.MatMulOp.OpDef:        {matmul, summed},
+		ops.RoPEOp.OpDef:          {rope, summed},
+		ops.SoftmaxOp.OpDef:       {softmax, summed},
+		ops.SoftmaxGradOp.OpDef:   {softmaxGrad, summed},
+		ops.AddOp.OpDef:           {binary, exact},
+		ops.MulOp.OpDef:           {binary, exact},
+		ops.ScaleOp.OpDef:         {scale, exact},
+		ops.CastOp.OpDef:          {cast, exact},
+		ops.SumOp.OpDef:           {sums, Tolerance{Rel: 1e-5, Abs: 1e-4}},
+		ops.SqSumOp.OpDef:         {sums, summed},
+		ops.FillOp.OpDef:          {fill, exact},
+		ops.ClipOp.OpDef:          {clip, rounded},
+		ops.AdamWOp.OpDef:         {adamw, Tolerance{Each: 1e-5, Abs: 1e-8}},
+
+		ops.AttentionOp.OpDef:       {attention, summed},
+		ops.AttentionGradOp.OpDef:   {attentionGrad, summed},
+		ops.CachedAttentionOp.OpDef: {cachedAttention, summed},
+		ops.KVAppendOp.OpDef:        {kvAppend, exact},
+
+		ops.CrossEntropyOp.OpDef:     {crossEntropy, summed},
+		ops.CrossEntropyGradOp.OpDef: {crossEntropyGrad, summed},
+
+		ops.QuantActOp.OpDef:     {quantAct, exact},
+		ops.FakeQuantOp.OpDef:    {quantAct, exact},
+		ternary.QuantizeOp.OpDef: {quantize, coded},
+		ternary.FakeOp.OpDef:     {quantize, Tolerance{Each: 1e-5}},
+		ternary.MatMulOp.OpDef:   {ternaryMatMul, exact},
+
+		bitlinear.RescaleOp.OpDef:       {rescale, rounded},
+		bitlinear.SubLNQuantOp.OpDef:    {sublnQuant, coded},
+		bitlinear.ReLU2GLUOp.OpDef:      {binarySame, rounded},
+		bitlinear.GLUSubLNQuantOp.OpDef: {gluSublnQuant, coded},
+		bitlinear.IntLinearOp.OpDef:     {intLinear(1, false), rounded},
+		bitlinear.LinearAddOp.OpDef:     {intLinear(1, true), Tolerance{Rel: 1e-6}},
+		bitlinear.IntLinear2Op.OpDef:    {intLinear(2, false), rounded},
+		bitlinear.IntLinear3Op.OpDef:    {intLinear(3, false), rounded},
+		bitlinear.RoPEAppendOp.OpDef:    {ropeAppend, summed},
+	}
+	for _, op := range []*graph.OpDef{ops.ReLU2Op.OpDef, ops.SiLUOp.OpDef, ops.GELUOp.OpDef} {
+		m[op] = Op{unary, rounded}
+	}
+	for _, op := range []*graph.OpDef{ops.ReLU2GradOp.OpDef, ops.SiLUGradOp.OpDef, ops.GELUGradOp.OpDef} {
+		m[op] = Op{binarySame, Tolerance{Each: 4e-6, Abs: 1e-6}}
+	}
+	return m
+}
+
+// overMatrices makes a case of every matrix size.
+func overMatrices(f func(rows, cols int) Case) []Case {
+	var cs []Case
+	for _, m := range matrices {
+		cs = append(cs, f(m[0], m[1]))
+	}
+	return cs
+}
+
+func unary(r *Rand) []Case {
+	cs := overMatrices(func(n, d int) Case {
+		return Case{Attrs: graph.None{}, In: []graph.Tensor{r.F32(n, d)}, Rows: []int{0}}
+	})
+	zeros := graph.NewTensor(graph.F32, 2, 37)
+	return append(cs, Case{Attrs: graph.None{}, In: []graph.Tensor{zeros}, Note: "zeros"},
+		Case{Attrs: graph.None{}, In: []graph.Tensor{r.Fill(-30, 3, 11)}, Note: "far below zero"})
+}
+
+func binarySame(r *Rand) []Case {
+	return overMatrices(func(n, d int) Case {
+		return Case{Attrs: graph.None{}, In: []graph.Tensor{r.F32(n, d), r.F32(n, d)}, Rows: []int{0, 1}}
+	})
+}
+
+func binary(r *Rand) []Case {
+	cs := binarySame(r)
+	cs = append(cs, Case{Attrs: graph.None{}, In: []graph.Tensor{r.Wild(9, 43), r.Wild(9, 43)}, Note: "of every size"})
+	for _, n := range []int{1, 7, 64, 129} {
+		cs = append(cs, Case{Attrs: graph.None{}, In: []graph.Tensor{r.F32(3, n), r.F32()}, Note: "scalar"})
+	}
+	return append(cs, Case{Attrs: graph.None{}, In: []graph.Tensor{r.F32(77), r.F32(77)}, Note: "one dimension"})
+}
+
+func scale(r *Rand) []Case {
+	cs := overMatrices(func(n, d int) Case {
+		return Case{Attrs: ops.ScaleAttrs{By: 0.3}, In: []graph.Tensor{r.F32(n, d)}, Rows: []int{0}}
+	})
+	return append(cs, Case{Attrs: ops.ScaleAttrs{By: -1}, In: []graph.Tensor{r.Wild(5, 41)}, Note: "of every size"})
+}
+
+func cast(r *Rand) []Case {
+	var cs []Case
+	for _, from := range []graph.DType{graph.F32, graph.BF16, graph.F16} {
+		for _, to := range []string{"f32", "bf16", "f16"} {
+			for _, n := range []int{1, 15, 64, 333} {
+				cs = append(cs, Case{Attrs: ops.CastAttrs{To: to}, In: []graph.Tensor{r.Float(from, 2, n)}, Rows: []int{0}})
+			}
+		}
+	}
+	for _, to := range []string{"bf16", "f16"} {
+		cs = append(cs, Case{Attrs: ops.CastAttrs{To: to}, In: []graph.Tensor{r.Wild(4, 100)}, Note: "of every size"})
+	}
+	return cs
+}
+
+func sums(r *Rand) []Case {
+	cs := overMatrices(func(n, d int) Case { return Case{Attrs: graph.None{}, In: []graph.Tensor{r.F32(n, d)}} })
+	return append(cs, Case{Attrs: graph.None{}, In: []graph.Tensor{r.F32(0, 5)}, Note: "nothing to add"},
+		Case{Attrs: graph.None{}, In: []graph.Tensor{r.F32(70000)}, Note: "long"})
+}
+
+func fill(r *Rand) []Case {
+	return overMatrices(func(n, d int) Case { return Case{Attrs: graph.None{}, In: []graph.Tensor{r.F32(), r.F32(n, d)}} })
+}
+
+func clip(r *Rand) []Case {
+	var cs []Case
+	for _, limit := range []float64{0, 1, 1000} {
+		for _, n := range []int{1, 3, 20} {
+			c := Case{Attrs: ops.ClipAttrs{Max: limit}}
+			for range n {
+				c.In = append(c.In, r.Fill(float32(r.Float64()*5)))
+			}
+			cs = append(cs, c)
+		}
+	}
+	return cs
+}
+
+func adamw(r *Rand) []Case {
+	var cs []Case
+	for _, n := range []int{1, 7, 8, 33, 1000, 5001} {
+		for _, decay := range []float64{0, 1} {
+			v := r.F32(n)
+			for i, x := range v.F32() {
+				v.F32()[i] = x * x
+			}
+			cs = append(cs, Case{Attrs: ops.AdamWAttrs{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: decay}, In: []graph.Tensor{
+				r.F32(n), r.F32(n), r.F32(n), v, graph.FromF32([]float32{1e-3, 0.1, 0.19, 0.31}, 4), r.Fill(0.5)}})
+		}
+	}
+	return cs
+}

@@ -1,0 +1,118 @@
+package conformance
+
+import (
+	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/ops"
+	"github.com/trit-ml/trit/ops/bitlinear"
+)
+
+// heads are the shapes of grouped-query attention: heads, key/value heads,
+// width of one.
+var heads = [][3]int{{1, 1, 2}, {2, 2, 16}, {4, 2, 8}, {4, 1, 64}, {6, 2, 24}, {5, 5, 128}}
+
+// tokens draws a ragged step over up to three sequences: each token's sequence
+// and position, in an order that mixes them.
+func (r *Rand) tokens(n int) (seq, pos graph.Tensor) {
+	seq, pos = graph.NewTensor(graph.I32, n), graph.NewTensor(graph.I32, n)
+	var next [3]int32
+	for i := range n {
+		s := r.IntN(3)
+		seq.I32()[i], pos.I32()[i] = int32(s), next[s]
+		next[s]++
+	}
+	return seq, pos
+}
+
+func attention(r *Rand) []Case {
+	var cs []Case
+	for _, h := range heads {
+		for _, n := range []int{1, 2, 9, 40} {
+			for _, window := range []int{0, 3} {
+				seq, pos := r.tokens(n)
+				q, kv := h[0]*h[2], h[1]*h[2]
+				cs = append(cs, Case{Attrs: ops.AttentionAttrs{Heads: h[0], KVHeads: h[1], Window: window},
+					In: []graph.Tensor{r.F32(n, q), r.F32(n, kv), r.F32(n, kv), seq, pos}})
+			}
+		}
+	}
+	// Training batches: whole sequences one after the other.
+	seq, pos := graph.NewTensor(graph.I32, 96), graph.NewTensor(graph.I32, 96)
+	for i := range 96 {
+		seq.I32()[i], pos.I32()[i] = int32(i/32), int32(i%32)
+	}
+	return append(cs, Case{Attrs: ops.AttentionAttrs{Heads: 4, KVHeads: 2}, Note: "whole sequences",
+		In: []graph.Tensor{r.F32(96, 64), r.F32(96, 32), r.F32(96, 32), seq, pos}})
+}
+
+func attentionGrad(r *Rand) []Case {
+	var cs []Case
+	for _, c := range attention(r) {
+		a := c.Attrs.(ops.AttentionAttrs)
+		o, lse := graph.NewTensor(graph.F32, c.In[0].Dims...), graph.NewTensor(graph.F32, c.In[0].Dims[0], a.Heads)
+		if err := ops.AttentionOp.Run(a, c.In, []graph.Tensor{o, lse}); err == nil {
+			c.In = []graph.Tensor{c.In[0], c.In[1], c.In[2], o, lse, r.F32(o.Dims...), c.In[3], c.In[4]}
+			cs = append(cs, c)
+		}
+	}
+	return cs
+}
+
+// pages draws a block table for three sequences of up to width·size positions,
+// whose blocks lie in any order.
+func (r *Rand) pages(size, width int) (table graph.Tensor, blocks int) {
+	blocks = 3*width + 2
+	table = graph.NewTensor(graph.I32, 3, width)
+	for i, b := range r.Perm(blocks)[:3*width] {
+		table.I32()[i] = int32(b)
+	}
+	return table, blocks
+}
+
+func cachedAttention(r *Rand) []Case {
+	var cs []Case
+	for _, h := range heads {
+		for _, n := range []int{1, 3, 17} {
+			for _, elem := range []graph.DType{graph.F32, graph.F16, graph.BF16} {
+				size := []int{1, 4, 16}[r.IntN(3)]
+				width := 48 / size
+				table, blocks := r.pages(size, width)
+				a := ops.AttentionAttrs{Heads: h[0], KVHeads: h[1], Window: r.IntN(2) * 5}
+				cs = append(cs, Case{Attrs: a, Rows: []int{0, 3, 4}, In: []graph.Tensor{
+					r.F32(n, h[0]*h[2]), r.Float(elem, blocks, size, h[1]*h[2]), r.Float(elem, blocks, size, h[1]*h[2]),
+					r.I32(0, 3, n), r.I32(0, 48, n), table}})
+			}
+		}
+	}
+	return cs
+}
+
+func kvAppend(r *Rand) []Case {
+	var cs []Case
+	for _, w := range []int{1, 7, 32, 64, 100} {
+		for _, n := range []int{0, 1, 2, 19} {
+			for _, elem := range []graph.DType{graph.F32, graph.F16, graph.BF16} {
+				table, blocks := r.pages(4, 7)
+				seq, pos := r.tokens(n)
+				cs = append(cs, Case{Attrs: graph.None{}, In: []graph.Tensor{
+					r.Float(elem, blocks, 4, w), r.Float(elem, blocks, 4, w), r.F32(n, w), r.F32(n, w), seq, pos, table}})
+			}
+		}
+	}
+	return cs
+}
+
+func ropeAppend(r *Rand) []Case {
+	var cs []Case
+	for _, h := range heads {
+		for _, n := range []int{1, 6} {
+			for _, elem := range []graph.DType{graph.F32, graph.F16} {
+				table, blocks := r.pages(4, 5)
+				seq, pos := r.tokens(n)
+				kv := h[1] * h[2]
+				cs = append(cs, Case{Attrs: bitlinear.RoPEAppendAttrs{Theta: 10000, HeadDim: h[2]}, In: []graph.Tensor{
+					r.Float(elem, blocks, 4, kv), r.Float(elem, blocks, 4, kv), r.F32(n, h[0]*h[2]), r.F32(n, kv), r.F32(n, kv), seq, pos, table}})
+			}
+		}
+	}
+	return cs
+}

@@ -1,0 +1,130 @@
+package conformance
+
+import (
+	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/ops"
+	"github.com/trit-ml/trit/ops/bitlinear"
+	"github.com/trit-ml/trit/ops/ternary"
+)
+
+// ties returns rows whose codes fall exactly between two integers: the largest
+// value is the largest code, so the scale is 1.
+func ties(qmax float32, n, d int) graph.Tensor {
+	t := graph.NewTensor(graph.F32, n, d)
+	for i := range n {
+		for j := range d {
+			t.F32()[i*d+j] = float32((i+j)%int(2*qmax)) - qmax + 0.5
+		}
+		t.F32()[i*d] = qmax
+	}
+	return t
+}
+
+func quantAct(r *Rand) []Case {
+	cs := overMatrices(func(n, d int) Case {
+		return Case{Attrs: ops.Int8, In: []graph.Tensor{r.F32(n, d)}, Rows: []int{0}}
+	})
+	add := func(note string, a ops.QuantAttrs, x graph.Tensor) {
+		cs = append(cs, Case{Attrs: a, In: []graph.Tensor{x}, Rows: []int{0}, Note: note})
+	}
+	four := ops.QuantAttrs{Bits: 4, Round: "even"}
+	for _, d := range []int{5, 64, 131} {
+		add("ties", ops.Int8, ties(127, 3, d))
+		add("ties", four, ties(7, 3, d))
+		add("", four, r.F32(4, d))
+		add("zeros", ops.Int8, graph.NewTensor(graph.F32, 3, d))
+		add("below the smallest scale", ops.Int8, r.Fill(3e-6, 2, d))
+		add("equal", ops.Int8, r.Fill(-2.5, 2, d))
+		outlier := r.F32(3, d)
+		outlier.F32()[d/2] = -1e6
+		outlier.F32()[len(outlier.F32())-1] = 1e30
+		add("outliers", ops.Int8, outlier)
+	}
+	return cs
+}
+
+func quantize(r *Rand) []Case {
+	var cs []Case
+	for _, m := range matrices {
+		for _, elem := range []graph.DType{graph.F32, graph.BF16} {
+			cs = append(cs, Case{Attrs: ternary.AbsMean, In: []graph.Tensor{r.Float(elem, m[0], m[1])}})
+		}
+	}
+	return append(cs, Case{Attrs: ternary.AbsMean, In: []graph.Tensor{graph.NewTensor(graph.F32, 3, 20)}, Note: "zeros"},
+		Case{Attrs: ternary.AbsMean, In: []graph.Tensor{r.Fill(-0.25, 4, 33)}, Note: "equal"})
+}
+
+// products are rows, inner and outer extents of ternary products, around the
+// panels and blocks of packed layouts.
+var products = [][3]int{
+	{1, 1, 1}, {2, 3, 5}, {1, 31, 8}, {3, 32, 9}, {1, 33, 7}, {5, 64, 16}, {1, 127, 33}, {4, 128, 32}, {2, 129, 31}, {9, 256, 24},
+	{1, 300, 65}, {17, 160, 40}, {1, 640, 64}, {33, 96, 17}, {1, 2560, 48}, {3, 1000, 100},
+}
+
+func ternaryMatMul(r *Rand) []Case {
+	var cs []Case
+	for _, p := range products {
+		cs = append(cs, Case{Attrs: graph.None{}, In: []graph.Tensor{r.I8(p[0], p[1]), r.Tern(p[2], p[1])}, Rows: []int{0}})
+	}
+	// The largest sums, where a kernel that adds in 16 bits overflows.
+	for _, q := range []int8{-128, 127} {
+		for _, t := range []int8{-1, 1} {
+			cs = append(cs, Case{Attrs: graph.None{}, Note: "extremes", Rows: []int{0},
+				In: []graph.Tensor{fillI8(graph.I8, q, 2, 2560), fillI8(graph.Tern, t, 9, 2560)}})
+		}
+	}
+	return cs
+}
+
+func rescale(r *Rand) []Case {
+	return overMatrices(func(n, d int) Case {
+		return Case{Attrs: graph.None{}, In: []graph.Tensor{r.I32(-1<<24, 1<<24, n, d), r.scales(n), r.Fill(0.37)}, Rows: []int{0, 1}}
+	})
+}
+
+// scales returns activation scales of n rows, all positive.
+func (r *Rand) scales(n int) graph.Tensor {
+	t := graph.NewTensor(graph.F32, n, 1)
+	for i := range t.F32() {
+		t.F32()[i] = 10 + 100*r.Float32()
+	}
+	return t
+}
+
+func normQuant(bits int) bitlinear.NormQuantAttrs {
+	return bitlinear.NormQuantAttrs{Eps: 1e-5, Bits: bits, Round: "even"}
+}
+
+func sublnQuant(r *Rand) []Case {
+	cs := overMatrices(func(n, d int) Case {
+		return Case{Attrs: normQuant(8), In: []graph.Tensor{r.F32(n, d), r.F32(d)}, Rows: []int{0}}
+	})
+	return append(cs, Case{Attrs: normQuant(8), In: []graph.Tensor{graph.NewTensor(graph.F32, 2, 40), r.F32(40)}, Note: "zeros"},
+		Case{Attrs: normQuant(4), In: []graph.Tensor{r.F32(3, 96), r.F32(96)}, Rows: []int{0}, Note: "four bits"})
+}
+
+func gluSublnQuant(r *Rand) []Case {
+	return overMatrices(func(n, d int) Case {
+		return Case{Attrs: normQuant(8), In: []graph.Tensor{r.F32(n, d), r.F32(n, d), r.F32(d)}, Rows: []int{0, 1}}
+	})
+}
+
+// intLinear makes cases of a fused product with count weights and, if res, a
+// residual.
+func intLinear(count int, res bool) func(r *Rand) []Case {
+	return func(r *Rand) []Case {
+		var cs []Case
+		for _, p := range products {
+			c := Case{Attrs: graph.None{}, In: []graph.Tensor{r.I8(p[0], p[1]), r.scales(p[0])}, Rows: []int{0, 1}}
+			for i := range count {
+				c.In = append(c.In, r.Tern(p[2]+i*3, p[1]), r.Fill(0.1+float32(i)))
+			}
+			if res {
+				c.In = append(c.In, r.F32(p[0], p[2]))
+				c.Rows = append(c.Rows, len(c.In)-1)
+			}
+			cs = append(cs, c)
+		}
+		return cs
+	}
+}

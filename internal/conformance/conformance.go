@@ -1,0 +1,330 @@
+// Package conformance checks every kernel of a device against the reference
+// implementations of the ops.
+//
+// For each row of the device's table it draws calls with odd shapes and
+// adversarial values and runs those that the kernel accepts through the device's
+// queue, with results and scratch full of garbage and canaries, or unreadable
+// pages where the system has them, around every operand. It compares results
+// with the op's reference: with == for ops whose bits are pinned, within a stated
+// tolerance otherwise. The same call must give the same bits wherever its
+// operands lie, in place where the kernel allows it, on 1, 2 and 3 threads, and
+// row by row with any kernel of the same reduction order.
+package conformance
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/trit-ml/trit/devices"
+	"github.com/trit-ml/trit/graph"
+)
+
+// Case is one call to try.
+type Case struct {
+	Attrs any
+	In    []graph.Tensor
+	// Rows lists the operands of which row i is all that row i of every result
+	// needs; nil if rows are not independent.
+	Rows []int
+	Note string // what is special about the values
+}
+
+// Tolerance says how far a result may be from the reference. The zero value
+// demands equality.
+type Tolerance struct {
+	Rel  float64 // of the largest absolute value of the tensor
+	Each float64 // of the element itself, alternatively
+	Abs  float64
+	// Codes allows integer results to be off by one where the reference lies
+	// within a hair of a rounding tie: in at most this share of the elements,
+	// and two more.
+	Codes float64
+}
+
+// Op is what the suite knows about an op.
+type Op struct {
+	Cases func(r *Rand) []Case
+	Tol   Tolerance
+}
+
+// Options adjusts a run.
+type Options struct {
+	// Threads returns the same device with another number of threads; nil
+	// leaves thread counts out.
+	Threads func(n int) devices.Device
+	// Ops adds ops, or replaces what the suite knows about them.
+	Ops map[*graph.OpDef]Op
+}
+
+// Run tests every kernel of dev, each as a subtest of its name. A kernel whose
+// features the machine lacks is skipped with that reason.
+func Run(t *testing.T, dev devices.Device, o Options) {
+	s := newSuite(dev, o)
+	test := func(name string, k devices.Kernel, op *graph.OpDef) {
+		t.Run(name, func(t *testing.T) {
+			if missing := missing(dev, k); missing != "" {
+				t.Skipf("not run: %s lacks %s", dev.Name(), missing)
+			}
+			if err := s.every(k, op); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for _, k := range dev.Kernels() {
+		if k.Op == nil {
+			for op := range s.known {
+				test(op.Name+"."+k.Name, k, op)
+			}
+			continue
+		}
+		test(k.Name, k, k.Op)
+	}
+}
+
+type suite struct {
+	dev   devices.Device
+	reg   *devices.Registry
+	known map[*graph.OpDef]Op
+	o     Options
+	cases map[*graph.OpDef][]*prepared
+}
+
+func newSuite(dev devices.Device, o Options) *suite {
+	s := &suite{dev: dev, reg: devices.NewRegistry(dev), known: Known(), o: o, cases: map[*graph.OpDef][]*prepared{}}
+	for op, k := range o.Ops {
+		s.known[op] = k
+	}
+	return s
+}
+
+// prepared is a case with its reference results.
+type prepared struct {
+	Case
+	want []graph.Tensor
+}
+
+func (p *prepared) String() string {
+	var ts []string
+	for _, x := range p.In {
+		ts = append(ts, x.Type().String())
+	}
+	return fmt.Sprintf("%s %+v %s", strings.Join(ts, " "), p.Attrs, p.Note)
+}
+
+// call describes the case for choosing, with operands of its types.
+func (p *prepared) call(op *graph.OpDef) *devices.Call {
+	c := &devices.Call{Op: op, Attrs: p.Attrs, Where: "conformance: " + op.Name}
+	for _, x := range p.In {
+		c.In = append(c.In, devices.Operand{Elem: x.Elem, Dims: x.Dims})
+	}
+	for _, x := range p.want {
+		c.Out = append(c.Out, devices.Operand{Elem: x.Elem, Dims: x.Dims})
+	}
+	return c
+}
+
+// prepare draws an op's cases, always the same ones.
+func (s *suite) prepare(op *graph.OpDef) ([]*prepared, error) {
+	if ps, ok := s.cases[op]; ok {
+		return ps, nil
+	}
+	k, ok := s.known[op]
+	if !ok {
+		return nil, fmt.Errorf("the suite has no cases for op %s: add them to its table or to Options.Ops", op.Name)
+	}
+	var ps []*prepared
+	for _, c := range k.Cases(&Rand{rand.New(rand.NewPCG(1, uint64(len(op.Name))))}) {
+		p, err := reference(op, c)
+		if err != nil {
+			return nil, fmt.Errorf("bad case %v: %w", &prepared{Case: c}, err)
+		}
+		ps = append(ps, p)
+	}
+	s.cases[op] = ps
+	return ps, nil
+}
+
+// reference runs a case through the op's own implementation.
+func reference(op *graph.OpDef, c Case) (*prepared, error) {
+	types := make([]graph.Type, len(c.In))
+	in := make([]graph.Tensor, len(c.In))
+	for i, x := range c.In {
+		types[i] = x.Type()
+		in[i] = x.Clone()
+	}
+	outs, err := op.InferTypes(c.Attrs, types)
+	if err != nil {
+		return nil, err
+	}
+	p := &prepared{Case: c}
+	for _, t := range outs {
+		dims, err := t.Shape.Eval(nil)
+		if err != nil {
+			return nil, err
+		}
+		p.want = append(p.want, graph.NewTensor(t.Elem, dims...))
+	}
+	return p, op.Run(c.Attrs, in, p.want)
+}
+
+// every runs all cases of an op that the kernel accepts. The error joins the
+// first few failures; a kernel that accepts nothing is untested, hence wrong.
+func (s *suite) every(k devices.Kernel, op *graph.OpDef) error {
+	ps, err := s.prepare(op)
+	if err != nil {
+		return err
+	}
+	ran := 0
+	var reason error
+	var errs []error
+	for _, p := range ps {
+		if emptyResults(p) {
+			continue // lowering does not run these
+		}
+		if k.Accept != nil {
+			if err := k.Accept(p.call(op)); err != nil {
+				reason = err
+				continue
+			}
+		}
+		ran++
+		if err := s.check(k, op, p); err != nil {
+			if errs = append(errs, fmt.Errorf("%v:\n%w", p, err)); len(errs) == 4 {
+				break
+			}
+		}
+	}
+	if ran == 0 {
+		return fmt.Errorf("none of %d cases is accepted, the last because: %v", len(ps), reason)
+	}
+	return errors.Join(errs...)
+}
+
+func emptyResults(p *prepared) bool {
+	for _, w := range p.want {
+		if w.Len() > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func missing(dev devices.Device, k devices.Kernel) string {
+	var miss []string
+	for _, f := range k.Needs {
+		if !dev.Has(f) {
+			miss = append(miss, string(f))
+		}
+	}
+	return strings.Join(miss, ", ")
+}
+
+// check runs one accepted case in every way.
+func (s *suite) check(k devices.Kernel, op *graph.OpDef, p *prepared) error {
+	base, err := execute(s.dev, s.reg, k, op, p, atEnd, nil)
+	if err != nil {
+		return err
+	}
+	for i, w := range p.want {
+		if err := compare(base[i], w, s.known[op].Tol); err != nil {
+			return fmt.Errorf("result %d (%s): %w", i, w.Type(), err)
+		}
+	}
+	var errs []error
+	same := func(how string, got []graph.Tensor, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", how, err))
+			return
+		}
+		for i := range got {
+			if !bytes.Equal(got[i].Data, base[i].Data) {
+				errs = append(errs, fmt.Errorf("%s: result %d has other bits", how, i))
+			}
+		}
+	}
+	got, err := execute(s.dev, s.reg, k, op, p, atStart, nil)
+	same("with operands at the start of a page", got, err)
+	if len(op.Updates) == 0 { // states are never mapped files
+		got, err := execute(s.dev, s.reg, k, op, p, flush, nil)
+		same("with operands that end where memory ends", got, err)
+	}
+	for _, u := range k.InPlace {
+		if u.In < len(p.In) && u.Out < len(p.want) && p.want[u.Out].Len() > 0 && len(p.want[u.Out].Data) <= len(p.In[u.In].Data) {
+			got, err := execute(s.dev, s.reg, k, op, p, atEnd, &u)
+			same(fmt.Sprintf("with result %d in the place of operand %d", u.Out, u.In), got, err)
+		}
+	}
+	if s.o.Threads != nil {
+		for n := 1; n <= 3; n++ {
+			got, err := s.onThreads(n, k, op, p)
+			same(fmt.Sprintf("on %d threads", n), got, err)
+		}
+	}
+	errs = append(errs, s.rows(k, op, p, base))
+	return errors.Join(errs...)
+}
+
+// onThreads runs the case on the kernel of the same name of a device with n
+// threads.
+func (s *suite) onThreads(n int, k devices.Kernel, op *graph.OpDef, p *prepared) ([]graph.Tensor, error) {
+	dev := s.o.Threads(n)
+	if c, ok := dev.(interface{ Close() error }); ok {
+		defer c.Close()
+	}
+	for _, l := range dev.Kernels() {
+		if l.Name == k.Name && l.Op == k.Op {
+			return execute(dev, devices.NewRegistry(dev), l, op, p, atStart, nil)
+		}
+	}
+	return nil, fmt.Errorf("the device has no kernel %s", k.Name)
+}
+
+// rows computes single rows with every kernel of the same reduction order.
+func (s *suite) rows(k devices.Kernel, op *graph.OpDef, p *prepared, base []graph.Tensor) error {
+	if len(p.Rows) == 0 || base[0].Rows() < 2 {
+		return nil
+	}
+	n := base[0].Dims[0]
+	for _, row := range []int{0, n / 2, n - 1} {
+		c := p.Case
+		c.In = append([]graph.Tensor(nil), p.In...)
+		for _, i := range p.Rows {
+			c.In[i] = rowOf(c.In[i], row)
+		}
+		one, err := reference(op, c)
+		if err != nil {
+			return fmt.Errorf("row %d alone: %w", row, err)
+		}
+		for _, l := range s.dev.Kernels() {
+			if l.Op != k.Op || !sameOrder(op, k, l) || missing(s.dev, l) != "" || l.Accept != nil && l.Accept(one.call(op)) != nil {
+				continue
+			}
+			got, err := execute(s.dev, s.reg, l, op, one, atStart, nil)
+			if err != nil {
+				return fmt.Errorf("row %d alone by %s: %w", row, l.Name, err)
+			}
+			for i := range got {
+				if !bytes.Equal(got[i].Data, rowOf(base[i], row).Data) {
+					return fmt.Errorf("row %d alone by %s: result %d has other bits than among %d rows", row, l.Name, i, n)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// sameOrder reports whether lowering may mix the two kernels between plans.
+func sameOrder(op *graph.OpDef, a, b devices.Kernel) bool {
+	return op.Exact || a.Name == b.Name || a.Order != "" && a.Order == b.Order
+}
+
+// rowOf is row i of x, which keeps its rank.
+func rowOf(x graph.Tensor, i int) graph.Tensor {
+	size := len(x.Data) / x.Dims[0]
+	dims := append([]int{1}, x.Dims[1:]...)
+	return graph.Tensor{Elem: x.Elem, Dims: dims, Data: x.Data[i*size : (i+1)*size]}
+}
