@@ -64,7 +64,7 @@ func (u *unit) elementwiseKernels() []devices.Kernel {
 				}), nil
 			},
 		}),
-		unary(ops.ReLU2Op.OpDef, relu2), grad(ops.ReLU2GradOp.OpDef, relu2Grad),
+		unary(ops.ReLU2Op.OpDef, u.isa.Relu2), grad(ops.ReLU2GradOp.OpDef, u.isa.Relu2Grad),
 		unary(ops.SiLUOp.OpDef, silu), grad(ops.SiLUGradOp.OpDef, siluGrad),
 		unary(ops.GELUOp.OpDef, gelu), grad(ops.GELUGradOp.OpDef, geluGrad),
 		u.castKernel(),
@@ -79,19 +79,6 @@ func (u *unit) elementwiseKernels() []devices.Kernel {
 				}), nil
 			},
 		}),
-	}
-}
-
-func relu2(y, x []float32) {
-	for i, v := range x {
-		v = max(v, 0)
-		y[i] = v * v
-	}
-}
-
-func relu2Grad(dx, x, dy []float32) {
-	for i, v := range x {
-		dx[i] = 2 * max(v, 0) * dy[i]
 	}
 }
 

@@ -21,6 +21,9 @@ func TestKernels(t *testing.T) {
 	for _, f := range []func() []opCase{linearCases, quantCases, rowCases, cacheCases, lookupCases, elementCases, matmulCases} {
 		cases = append(cases, f()...)
 	}
+	cases = append(cases, attentionCases(t)...)
+	cases = append(cases, lossCases(t)...)
+	cases = append(cases, optimizerCases()...)
 	for i := range cases {
 		c := &cases[i]
 		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) { c.check(t, all, seen) })
@@ -194,7 +197,7 @@ func matmulCases() []opCase {
 				if tb {
 					b = floats(uint64(i+7), n, k)
 				}
-				cs = append(cs, opCase{name: fmt.Sprintf("matmul %v %v %v", d, ta, tb), op: ops.MatMulOp.OpDef, attrs: ops.MatMulAttrs{TA: ta, TB: tb}, in: []graph.Tensor{a, b}, tol: 2e-5})
+				cs = append(cs, opCase{name: fmt.Sprintf("matmul %v %v %v", d, ta, tb), op: ops.MatMulOp.OpDef, attrs: ops.MatMulAttrs{TA: ta, TB: tb}, in: []graph.Tensor{a, b}, tol: 4e-6 * math.Sqrt(float64(k+25))})
 			}
 		}
 		for _, e := range []graph.DType{graph.BF16, graph.F16} {

@@ -31,7 +31,7 @@ func (u *unit) kernels() []devices.Kernel {
 	for _, rows := range [][]devices.Kernel{
 		u.linearKernels(), u.quantKernels(), u.normKernels(), u.ropeKernels(),
 		u.cacheKernels(), u.headKernels(), u.lookupKernels(), u.elementwiseKernels(),
-		u.softmaxKernels(),
+		u.softmaxKernels(), u.gemmKernels(), u.attentionKernels(), u.lossKernels(), u.optimizerKernels(),
 	} {
 		ks = append(ks, rows...)
 	}
@@ -40,7 +40,10 @@ func (u *unit) kernels() []devices.Kernel {
 
 // wideKernels are the rows that gain from AVX-512; the others run their AVX2
 // form on every machine.
-func (u *unit) wideKernels() []devices.Kernel { return u.linearKernels() }
+func (u *unit) wideKernels() []devices.Kernel {
+	ks := append(u.linearKernels(), u.gemmKernels()...)
+	return append(ks, u.attentionKernels()...)
+}
 
 // row completes a table row: its name ends in the instruction set.
 func (u *unit) row(k devices.Kernel) devices.Kernel {

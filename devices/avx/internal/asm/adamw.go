@@ -37,8 +37,11 @@ func (a AdamW) factors() adamFactors {
 // AdamW updates the parameters p and the moments m and v from the gradient g,
 // all of the length of p. The bits are the same on every ISA.
 func (isa ISA) AdamW(p, g, m, v []float32, step AdamW) {
+	isa.adamW(p, g, m, v, step.factors())
+}
+
+func (isa ISA) adamW(p, g, m, v []float32, f adamFactors) {
 	g, m, v = g[:len(p)], m[:len(p)], v[:len(p)]
-	f := step.factors()
 	n := isa.vectors(len(p))
 	if n > 0 {
 		adamWAVX2(&p[0], &g[0], &m[0], &v[0], n, &f.grad)
