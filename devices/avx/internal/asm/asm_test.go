@@ -41,7 +41,7 @@ func fill[T element](n int, v T) []T {
 }
 
 func TestAvailableObeysToggles(t *testing.T) {
-	for toggles, want := range map[string]ISA{"-all": Generic, "-f16c": Generic, "-avx512vnni": AVX2} {
+	for toggles, want := range map[string]ISA{"-all": Generic, "-f16c": Generic, "-avx512vnni": AVXVNNI, "-avx512,-avxvnni": AVX2} {
 		f, err := cpu.Hardware().Apply(toggles)
 		if err != nil {
 			t.Fatal(err)

@@ -14,7 +14,9 @@ const (
 	Generic ISA = iota
 	// AVX2 needs AVX2, FMA and F16C.
 	AVX2
-	// AVX512 needs AVX-512 F, BW, DQ, VL and VNNI besides. Kernels that gain
+	// AVXVNNI needs AVX-VNNI besides, for the ternary kernels.
+	AVXVNNI
+	// AVX512 needs AVX-512 F, BW, DQ, VL and VNNI beyond AVX2. Kernels that gain
 	// nothing from it run their AVX2 form.
 	AVX512
 )
@@ -24,6 +26,8 @@ func (isa ISA) String() string {
 	switch isa {
 	case AVX2:
 		return "avx2"
+	case AVXVNNI:
+		return "avxvnni"
 	case AVX512:
 		return "avx512"
 	}
@@ -37,6 +41,9 @@ func Available(features cpu.Set) []ISA {
 	list := []ISA{Generic}
 	if native && features.Has(cpu.AVX2|cpu.FMA|cpu.F16C) {
 		list = append(list, AVX2)
+		if features.Has(cpu.AVXVNNI) {
+			list = append(list, AVXVNNI)
+		}
 		if features.Has(cpu.AVX512 | cpu.AVX512VNNI) {
 			list = append(list, AVX512)
 		}

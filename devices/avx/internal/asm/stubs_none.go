@@ -134,6 +134,34 @@ func tileTernaryAVX512p2x12(c *int32, ldc int, w *byte, ldw int, q *int8, ldq in
 	panic(noAssembly)
 }
 
+func gemvTernaryVNNI(acc *int32, w *byte, q *int8, qtail *int8, blocks int, panels int, init int32) {
+	panic(noAssembly)
+}
+
+func tileTernaryVNNIx1(c *int32, ldc int, w *byte, q *int8, ldq int, blocks int, init *int32) {
+	panic(noAssembly)
+}
+
+func tileTernaryVNNIx2(c *int32, ldc int, w *byte, q *int8, ldq int, blocks int, init *int32) {
+	panic(noAssembly)
+}
+
+func tileTernaryVNNIx3(c *int32, ldc int, w *byte, q *int8, ldq int, blocks int, init *int32) {
+	panic(noAssembly)
+}
+
+func tileTernaryVNNIx4(c *int32, ldc int, w *byte, q *int8, ldq int, blocks int, init *int32) {
+	panic(noAssembly)
+}
+
+func tileTernaryVNNIx5(c *int32, ldc int, w *byte, q *int8, ldq int, blocks int, init *int32) {
+	panic(noAssembly)
+}
+
+func tileTernaryVNNIx6(c *int32, ldc int, w *byte, q *int8, ldq int, blocks int, init *int32) {
+	panic(noAssembly)
+}
+
 func sumAVX2(s *float32, x *float32, groups int) { panic(noAssembly) }
 
 func sumSquaresAVX2(s *float32, x *float32, groups int) { panic(noAssembly) }

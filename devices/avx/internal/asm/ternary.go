@@ -64,11 +64,14 @@ func (isa ISA) TernaryGEMV(acc []int32, packed []byte, q []int8, qsum int32, n, 
 }
 
 func (isa ISA) gemvPanels(acc *int32, w *byte, q, qtail *int8, blocks, panels int, init int32) {
-	if isa == AVX512 {
+	switch isa {
+	case AVX512:
 		gemvTernaryAVX512(acc, w, q, qtail, blocks, panels, init)
-		return
+	case AVXVNNI:
+		gemvTernaryVNNI(acc, w, q, qtail, blocks, panels, init)
+	default:
+		gemvTernaryAVX2(acc, w, q, qtail, blocks, panels, init)
 	}
-	gemvTernaryAVX2(acc, w, q, qtail, blocks, panels, init)
 }
 
 // ternaryGEMV is the oracle.

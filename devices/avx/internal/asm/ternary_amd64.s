@@ -3787,3 +3787,1205 @@ block_end:
 	VMOVDQU32 Z23, 64(SI)(CX*2)
 	VZEROUPPER
 	RET
+
+// func gemvTernaryVNNI(acc *int32, w *byte, q *int8, qtail *int8, blocks int, panels int, init int32)
+// Requires: AVX, AVX2, MMX+
+TEXT ·gemvTernaryVNNI(SB), NOSPLIT, $0-52
+	MOVQ    acc+0(FP), AX
+	MOVQ    w+8(FP), CX
+	MOVQ    q+16(FP), DX
+	MOVQ    qtail+24(FP), BX
+	MOVQ    blocks+32(FP), SI
+	MOVQ    panels+40(FP), DI
+	VMOVDQU mask03<>+0(SB), Y8
+	VMOVDQU mask0c<>+0(SB), Y9
+	TESTQ   DI, DI
+	JZ      panel_end
+
+panel:
+	MOVQ  DX, R8
+	MOVQ  SI, R9
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	TESTQ R9, R9
+	JZ    block_end
+
+block:
+	VMOVDQU      (CX), Y10
+	VMOVDQU      32(CX), Y11
+	VPBROADCASTD (R8), Y12
+	VPAND        Y8, Y10, Y13
+
+	// VPDPBUSD Y12, Y13, Y0
+	LONG  $0x5015c2c4
+	BYTE  $0xc4
+	VPAND Y8, Y11, Y14
+
+	// VPDPBUSD Y12, Y14, Y1
+	LONG         $0x500dc2c4
+	BYTE         $0xcc
+	VPBROADCASTD 4(R8), Y12
+	VPAND        Y9, Y10, Y13
+
+	// VPDPBUSD Y12, Y13, Y2
+	LONG  $0x5015c2c4
+	BYTE  $0xd4
+	VPAND Y9, Y11, Y14
+
+	// VPDPBUSD Y12, Y14, Y3
+	LONG         $0x500dc2c4
+	BYTE         $0xdc
+	VPBROADCASTD 8(R8), Y12
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        Y8, Y10, Y13
+
+	// VPDPBUSD Y12, Y13, Y4
+	LONG   $0x5015c2c4
+	BYTE   $0xe4
+	VPSRLW $0x04, Y11, Y11
+	VPAND  Y8, Y11, Y14
+
+	// VPDPBUSD Y12, Y14, Y5
+	LONG         $0x500dc2c4
+	BYTE         $0xec
+	VPBROADCASTD 12(R8), Y12
+	VPAND        Y9, Y10, Y13
+
+	// VPDPBUSD Y12, Y13, Y6
+	LONG  $0x5015c2c4
+	BYTE  $0xf4
+	VPAND Y9, Y11, Y14
+
+	// VPDPBUSD Y12, Y14, Y7
+	LONG       $0x500dc2c4
+	BYTE       $0xfc
+	PREFETCHT0 6144(CX)
+	ADDQ       $0x40, CX
+	ADDQ       $0x10, R8
+	DECQ       R9
+	JNZ        block
+
+block_end:
+	TESTQ        BX, BX
+	JZ           store
+	VMOVDQU      (CX), Y10
+	VMOVDQU      32(CX), Y11
+	VPBROADCASTD (BX), Y12
+	VPAND        Y8, Y10, Y13
+
+	// VPDPBUSD Y12, Y13, Y0
+	LONG  $0x5015c2c4
+	BYTE  $0xc4
+	VPAND Y8, Y11, Y14
+
+	// VPDPBUSD Y12, Y14, Y1
+	LONG         $0x500dc2c4
+	BYTE         $0xcc
+	VPBROADCASTD 4(BX), Y12
+	VPAND        Y9, Y10, Y13
+
+	// VPDPBUSD Y12, Y13, Y2
+	LONG  $0x5015c2c4
+	BYTE  $0xd4
+	VPAND Y9, Y11, Y14
+
+	// VPDPBUSD Y12, Y14, Y3
+	LONG         $0x500dc2c4
+	BYTE         $0xdc
+	VPBROADCASTD 8(BX), Y12
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        Y8, Y10, Y13
+
+	// VPDPBUSD Y12, Y13, Y4
+	LONG   $0x5015c2c4
+	BYTE   $0xe4
+	VPSRLW $0x04, Y11, Y11
+	VPAND  Y8, Y11, Y14
+
+	// VPDPBUSD Y12, Y14, Y5
+	LONG         $0x500dc2c4
+	BYTE         $0xec
+	VPBROADCASTD 12(BX), Y12
+	VPAND        Y9, Y10, Y13
+
+	// VPDPBUSD Y12, Y13, Y6
+	LONG  $0x5015c2c4
+	BYTE  $0xf4
+	VPAND Y9, Y11, Y14
+
+	// VPDPBUSD Y12, Y14, Y7
+	LONG       $0x500dc2c4
+	BYTE       $0xfc
+	PREFETCHT0 6144(CX)
+	ADDQ       $0x40, CX
+
+store:
+	MOVL         init+48(FP), R8
+	VMOVD        R8, X12
+	VPBROADCASTD X12, Y12
+	VPADDD       Y2, Y6, Y6
+	VPSRAD       $0x02, Y6, Y6
+	VPADDD       Y0, Y4, Y4
+	VPADDD       Y4, Y6, Y6
+	VPADDD       Y12, Y6, Y6
+	VMOVDQU      Y6, (AX)
+	VPADDD       Y3, Y7, Y7
+	VPSRAD       $0x02, Y7, Y7
+	VPADDD       Y1, Y5, Y5
+	VPADDD       Y5, Y7, Y7
+	VPADDD       Y12, Y7, Y7
+	VMOVDQU      Y7, 32(AX)
+	ADDQ         $0x40, AX
+	DECQ         DI
+	JNZ          panel
+
+panel_end:
+	VZEROUPPER
+	RET
+
+// func tileTernaryVNNIx1(c *int32, ldc int, w *byte, q *int8, ldq int, blocks int, init *int32)
+// Requires: AVX, AVX2
+TEXT ·tileTernaryVNNIx1(SB), NOSPLIT, $0-56
+	MOVQ         init+48(FP), AX
+	VPBROADCASTD (AX), Y0
+	VMOVDQA      Y0, Y1
+	MOVQ         w+16(FP), AX
+	MOVQ         blocks+40(FP), CX
+	MOVQ         q+24(FP), DX
+	MOVQ         ldq+32(FP), BX
+	TESTQ        CX, CX
+	JZ           block_end
+
+block:
+	VMOVDQU      (AX), Y12
+	VMOVDQU      32(AX), Y13
+	VPBROADCASTD (DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VMOVDQU      64(AX), Y12
+	VMOVDQU      96(AX), Y13
+	VPBROADCASTD 4(DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VMOVDQU      128(AX), Y12
+	VMOVDQU      160(AX), Y13
+	VPBROADCASTD 8(DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VMOVDQU      192(AX), Y12
+	VMOVDQU      224(AX), Y13
+	VPBROADCASTD 12(DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG $0x5015c2c4
+	BYTE $0xce
+	ADDQ $0x00000010, DX
+	ADDQ $0x00000100, AX
+	DECQ CX
+	JNZ  block
+
+block_end:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	VMOVDQU Y0, (AX)
+	VMOVDQU Y1, 32(AX)
+	VZEROUPPER
+	RET
+
+// func tileTernaryVNNIx2(c *int32, ldc int, w *byte, q *int8, ldq int, blocks int, init *int32)
+// Requires: AVX, AVX2
+TEXT ·tileTernaryVNNIx2(SB), NOSPLIT, $0-56
+	MOVQ         init+48(FP), AX
+	VPBROADCASTD (AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(AX), Y2
+	VMOVDQA      Y2, Y3
+	MOVQ         w+16(FP), AX
+	MOVQ         blocks+40(FP), CX
+	MOVQ         q+24(FP), DX
+	MOVQ         ldq+32(FP), BX
+	TESTQ        CX, CX
+	JZ           block_end
+
+block:
+	VMOVDQU      (AX), Y12
+	VMOVDQU      32(AX), Y13
+	VPBROADCASTD (DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD (DX)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VMOVDQU      64(AX), Y12
+	VMOVDQU      96(AX), Y13
+	VPBROADCASTD 4(DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 4(DX)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VMOVDQU      128(AX), Y12
+	VMOVDQU      160(AX), Y13
+	VPBROADCASTD 8(DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 8(DX)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VMOVDQU      192(AX), Y12
+	VMOVDQU      224(AX), Y13
+	VPBROADCASTD 12(DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(DX)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG $0x5015c2c4
+	BYTE $0xde
+	ADDQ $0x00000010, DX
+	ADDQ $0x00000100, AX
+	DECQ CX
+	JNZ  block
+
+block_end:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	VMOVDQU Y0, (AX)
+	VMOVDQU Y1, 32(AX)
+	VMOVDQU Y2, (AX)(CX*1)
+	VMOVDQU Y3, 32(AX)(CX*1)
+	VZEROUPPER
+	RET
+
+// func tileTernaryVNNIx3(c *int32, ldc int, w *byte, q *int8, ldq int, blocks int, init *int32)
+// Requires: AVX, AVX2
+TEXT ·tileTernaryVNNIx3(SB), NOSPLIT, $0-56
+	MOVQ         init+48(FP), AX
+	VPBROADCASTD (AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(AX), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 8(AX), Y4
+	VMOVDQA      Y4, Y5
+	MOVQ         w+16(FP), AX
+	MOVQ         blocks+40(FP), CX
+	MOVQ         q+24(FP), DX
+	MOVQ         ldq+32(FP), BX
+	TESTQ        CX, CX
+	JZ           block_end
+
+block:
+	VMOVDQU      (AX), Y12
+	VMOVDQU      32(AX), Y13
+	VPBROADCASTD (DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD (DX)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD (DX)(BX*2), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      64(AX), Y12
+	VMOVDQU      96(AX), Y13
+	VPBROADCASTD 4(DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 4(DX)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 4(DX)(BX*2), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      128(AX), Y12
+	VMOVDQU      160(AX), Y13
+	VPBROADCASTD 8(DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 8(DX)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 8(DX)(BX*2), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VMOVDQU      192(AX), Y12
+	VMOVDQU      224(AX), Y13
+	VPBROADCASTD 12(DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(DX)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DX)(BX*2), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG $0x5015c2c4
+	BYTE $0xee
+	ADDQ $0x00000010, DX
+	ADDQ $0x00000100, AX
+	DECQ CX
+	JNZ  block
+
+block_end:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	VMOVDQU Y0, (AX)
+	VMOVDQU Y1, 32(AX)
+	VMOVDQU Y2, (AX)(CX*1)
+	VMOVDQU Y3, 32(AX)(CX*1)
+	VMOVDQU Y4, (AX)(CX*2)
+	VMOVDQU Y5, 32(AX)(CX*2)
+	VZEROUPPER
+	RET
+
+// func tileTernaryVNNIx4(c *int32, ldc int, w *byte, q *int8, ldq int, blocks int, init *int32)
+// Requires: AVX, AVX2
+TEXT ·tileTernaryVNNIx4(SB), NOSPLIT, $0-56
+	MOVQ         init+48(FP), AX
+	VPBROADCASTD (AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(AX), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 8(AX), Y4
+	VMOVDQA      Y4, Y5
+	VPBROADCASTD 12(AX), Y6
+	VMOVDQA      Y6, Y7
+	MOVQ         w+16(FP), AX
+	MOVQ         blocks+40(FP), CX
+	MOVQ         q+24(FP), DX
+	MOVQ         ldq+32(FP), BX
+	LEAQ         (DX)(BX*2), SI
+	ADDQ         BX, SI
+	TESTQ        CX, CX
+	JZ           block_end
+
+block:
+	VMOVDQU      (AX), Y12
+	VMOVDQU      32(AX), Y13
+	VPBROADCASTD (DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD (DX)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD (DX)(BX*2), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VPBROADCASTD (SI), Y14
+
+	// VPDPBUSD Y14, Y12, Y6
+	LONG $0x501dc2c4
+	BYTE $0xf6
+
+	// VPDPBUSD Y14, Y13, Y7
+	LONG         $0x5015c2c4
+	BYTE         $0xfe
+	VMOVDQU      64(AX), Y12
+	VMOVDQU      96(AX), Y13
+	VPBROADCASTD 4(DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 4(DX)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 4(DX)(BX*2), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VPBROADCASTD 4(SI), Y14
+
+	// VPDPBUSD Y14, Y12, Y6
+	LONG $0x501dc2c4
+	BYTE $0xf6
+
+	// VPDPBUSD Y14, Y13, Y7
+	LONG         $0x5015c2c4
+	BYTE         $0xfe
+	VMOVDQU      128(AX), Y12
+	VMOVDQU      160(AX), Y13
+	VPBROADCASTD 8(DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 8(DX)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 8(DX)(BX*2), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VPBROADCASTD 8(SI), Y14
+
+	// VPDPBUSD Y14, Y12, Y6
+	LONG $0x501dc2c4
+	BYTE $0xf6
+
+	// VPDPBUSD Y14, Y13, Y7
+	LONG         $0x5015c2c4
+	BYTE         $0xfe
+	VMOVDQU      192(AX), Y12
+	VMOVDQU      224(AX), Y13
+	VPBROADCASTD 12(DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(DX)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DX)(BX*2), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VPBROADCASTD 12(SI), Y14
+
+	// VPDPBUSD Y14, Y12, Y6
+	LONG $0x501dc2c4
+	BYTE $0xf6
+
+	// VPDPBUSD Y14, Y13, Y7
+	LONG $0x5015c2c4
+	BYTE $0xfe
+	ADDQ $0x00000010, DX
+	ADDQ $0x00000010, SI
+	ADDQ $0x00000100, AX
+	DECQ CX
+	JNZ  block
+
+block_end:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	VMOVDQU Y0, (AX)
+	VMOVDQU Y1, 32(AX)
+	VMOVDQU Y2, (AX)(CX*1)
+	VMOVDQU Y3, 32(AX)(CX*1)
+	VMOVDQU Y4, (AX)(CX*2)
+	VMOVDQU Y5, 32(AX)(CX*2)
+	VMOVDQU Y6, (DX)
+	VMOVDQU Y7, 32(DX)
+	VZEROUPPER
+	RET
+
+// func tileTernaryVNNIx5(c *int32, ldc int, w *byte, q *int8, ldq int, blocks int, init *int32)
+// Requires: AVX, AVX2
+TEXT ·tileTernaryVNNIx5(SB), NOSPLIT, $0-56
+	MOVQ         init+48(FP), AX
+	VPBROADCASTD (AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(AX), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 8(AX), Y4
+	VMOVDQA      Y4, Y5
+	VPBROADCASTD 12(AX), Y6
+	VMOVDQA      Y6, Y7
+	VPBROADCASTD 16(AX), Y8
+	VMOVDQA      Y8, Y9
+	MOVQ         w+16(FP), AX
+	MOVQ         blocks+40(FP), CX
+	MOVQ         q+24(FP), DX
+	MOVQ         ldq+32(FP), BX
+	LEAQ         (DX)(BX*2), SI
+	ADDQ         BX, SI
+	TESTQ        CX, CX
+	JZ           block_end
+
+block:
+	VMOVDQU      (AX), Y12
+	VMOVDQU      32(AX), Y13
+	VPBROADCASTD (DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD (DX)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD (DX)(BX*2), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VPBROADCASTD (SI), Y14
+
+	// VPDPBUSD Y14, Y12, Y6
+	LONG $0x501dc2c4
+	BYTE $0xf6
+
+	// VPDPBUSD Y14, Y13, Y7
+	LONG         $0x5015c2c4
+	BYTE         $0xfe
+	VPBROADCASTD (SI)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y8
+	LONG $0x501d42c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y9
+	LONG         $0x501542c4
+	BYTE         $0xce
+	VMOVDQU      64(AX), Y12
+	VMOVDQU      96(AX), Y13
+	VPBROADCASTD 4(DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 4(DX)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 4(DX)(BX*2), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VPBROADCASTD 4(SI), Y14
+
+	// VPDPBUSD Y14, Y12, Y6
+	LONG $0x501dc2c4
+	BYTE $0xf6
+
+	// VPDPBUSD Y14, Y13, Y7
+	LONG         $0x5015c2c4
+	BYTE         $0xfe
+	VPBROADCASTD 4(SI)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y8
+	LONG $0x501d42c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y9
+	LONG         $0x501542c4
+	BYTE         $0xce
+	VMOVDQU      128(AX), Y12
+	VMOVDQU      160(AX), Y13
+	VPBROADCASTD 8(DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 8(DX)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 8(DX)(BX*2), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VPBROADCASTD 8(SI), Y14
+
+	// VPDPBUSD Y14, Y12, Y6
+	LONG $0x501dc2c4
+	BYTE $0xf6
+
+	// VPDPBUSD Y14, Y13, Y7
+	LONG         $0x5015c2c4
+	BYTE         $0xfe
+	VPBROADCASTD 8(SI)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y8
+	LONG $0x501d42c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y9
+	LONG         $0x501542c4
+	BYTE         $0xce
+	VMOVDQU      192(AX), Y12
+	VMOVDQU      224(AX), Y13
+	VPBROADCASTD 12(DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(DX)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DX)(BX*2), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VPBROADCASTD 12(SI), Y14
+
+	// VPDPBUSD Y14, Y12, Y6
+	LONG $0x501dc2c4
+	BYTE $0xf6
+
+	// VPDPBUSD Y14, Y13, Y7
+	LONG         $0x5015c2c4
+	BYTE         $0xfe
+	VPBROADCASTD 12(SI)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y8
+	LONG $0x501d42c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y9
+	LONG $0x501542c4
+	BYTE $0xce
+	ADDQ $0x00000010, DX
+	ADDQ $0x00000010, SI
+	ADDQ $0x00000100, AX
+	DECQ CX
+	JNZ  block
+
+block_end:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	VMOVDQU Y0, (AX)
+	VMOVDQU Y1, 32(AX)
+	VMOVDQU Y2, (AX)(CX*1)
+	VMOVDQU Y3, 32(AX)(CX*1)
+	VMOVDQU Y4, (AX)(CX*2)
+	VMOVDQU Y5, 32(AX)(CX*2)
+	VMOVDQU Y6, (DX)
+	VMOVDQU Y7, 32(DX)
+	VMOVDQU Y8, (DX)(CX*1)
+	VMOVDQU Y9, 32(DX)(CX*1)
+	VZEROUPPER
+	RET
+
+// func tileTernaryVNNIx6(c *int32, ldc int, w *byte, q *int8, ldq int, blocks int, init *int32)
+// Requires: AVX, AVX2
+TEXT ·tileTernaryVNNIx6(SB), NOSPLIT, $0-56
+	MOVQ         init+48(FP), AX
+	VPBROADCASTD (AX), Y0
+	VMOVDQA      Y0, Y1
+	VPBROADCASTD 4(AX), Y2
+	VMOVDQA      Y2, Y3
+	VPBROADCASTD 8(AX), Y4
+	VMOVDQA      Y4, Y5
+	VPBROADCASTD 12(AX), Y6
+	VMOVDQA      Y6, Y7
+	VPBROADCASTD 16(AX), Y8
+	VMOVDQA      Y8, Y9
+	VPBROADCASTD 20(AX), Y10
+	VMOVDQA      Y10, Y11
+	MOVQ         w+16(FP), AX
+	MOVQ         blocks+40(FP), CX
+	MOVQ         q+24(FP), DX
+	MOVQ         ldq+32(FP), BX
+	LEAQ         (DX)(BX*2), SI
+	ADDQ         BX, SI
+	TESTQ        CX, CX
+	JZ           block_end
+
+block:
+	VMOVDQU      (AX), Y12
+	VMOVDQU      32(AX), Y13
+	VPBROADCASTD (DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD (DX)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD (DX)(BX*2), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VPBROADCASTD (SI), Y14
+
+	// VPDPBUSD Y14, Y12, Y6
+	LONG $0x501dc2c4
+	BYTE $0xf6
+
+	// VPDPBUSD Y14, Y13, Y7
+	LONG         $0x5015c2c4
+	BYTE         $0xfe
+	VPBROADCASTD (SI)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y8
+	LONG $0x501d42c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y9
+	LONG         $0x501542c4
+	BYTE         $0xce
+	VPBROADCASTD (SI)(BX*2), Y14
+
+	// VPDPBUSD Y14, Y12, Y10
+	LONG $0x501d42c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y11
+	LONG         $0x501542c4
+	BYTE         $0xde
+	VMOVDQU      64(AX), Y12
+	VMOVDQU      96(AX), Y13
+	VPBROADCASTD 4(DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 4(DX)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 4(DX)(BX*2), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VPBROADCASTD 4(SI), Y14
+
+	// VPDPBUSD Y14, Y12, Y6
+	LONG $0x501dc2c4
+	BYTE $0xf6
+
+	// VPDPBUSD Y14, Y13, Y7
+	LONG         $0x5015c2c4
+	BYTE         $0xfe
+	VPBROADCASTD 4(SI)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y8
+	LONG $0x501d42c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y9
+	LONG         $0x501542c4
+	BYTE         $0xce
+	VPBROADCASTD 4(SI)(BX*2), Y14
+
+	// VPDPBUSD Y14, Y12, Y10
+	LONG $0x501d42c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y11
+	LONG         $0x501542c4
+	BYTE         $0xde
+	VMOVDQU      128(AX), Y12
+	VMOVDQU      160(AX), Y13
+	VPBROADCASTD 8(DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 8(DX)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 8(DX)(BX*2), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VPBROADCASTD 8(SI), Y14
+
+	// VPDPBUSD Y14, Y12, Y6
+	LONG $0x501dc2c4
+	BYTE $0xf6
+
+	// VPDPBUSD Y14, Y13, Y7
+	LONG         $0x5015c2c4
+	BYTE         $0xfe
+	VPBROADCASTD 8(SI)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y8
+	LONG $0x501d42c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y9
+	LONG         $0x501542c4
+	BYTE         $0xce
+	VPBROADCASTD 8(SI)(BX*2), Y14
+
+	// VPDPBUSD Y14, Y12, Y10
+	LONG $0x501d42c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y11
+	LONG         $0x501542c4
+	BYTE         $0xde
+	VMOVDQU      192(AX), Y12
+	VMOVDQU      224(AX), Y13
+	VPBROADCASTD 12(DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	LONG $0x501dc2c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	LONG         $0x5015c2c4
+	BYTE         $0xce
+	VPBROADCASTD 12(DX)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y2
+	LONG $0x501dc2c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y3
+	LONG         $0x5015c2c4
+	BYTE         $0xde
+	VPBROADCASTD 12(DX)(BX*2), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	LONG $0x501dc2c4
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	LONG         $0x5015c2c4
+	BYTE         $0xee
+	VPBROADCASTD 12(SI), Y14
+
+	// VPDPBUSD Y14, Y12, Y6
+	LONG $0x501dc2c4
+	BYTE $0xf6
+
+	// VPDPBUSD Y14, Y13, Y7
+	LONG         $0x5015c2c4
+	BYTE         $0xfe
+	VPBROADCASTD 12(SI)(BX*1), Y14
+
+	// VPDPBUSD Y14, Y12, Y8
+	LONG $0x501d42c4
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y9
+	LONG         $0x501542c4
+	BYTE         $0xce
+	VPBROADCASTD 12(SI)(BX*2), Y14
+
+	// VPDPBUSD Y14, Y12, Y10
+	LONG $0x501d42c4
+	BYTE $0xd6
+
+	// VPDPBUSD Y14, Y13, Y11
+	LONG $0x501542c4
+	BYTE $0xde
+	ADDQ $0x00000010, DX
+	ADDQ $0x00000010, SI
+	ADDQ $0x00000100, AX
+	DECQ CX
+	JNZ  block
+
+block_end:
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	LEAQ    (AX)(CX*2), DX
+	ADDQ    CX, DX
+	VMOVDQU Y0, (AX)
+	VMOVDQU Y1, 32(AX)
+	VMOVDQU Y2, (AX)(CX*1)
+	VMOVDQU Y3, 32(AX)(CX*1)
+	VMOVDQU Y4, (AX)(CX*2)
+	VMOVDQU Y5, 32(AX)(CX*2)
+	VMOVDQU Y6, (DX)
+	VMOVDQU Y7, 32(DX)
+	VMOVDQU Y8, (DX)(CX*1)
+	VMOVDQU Y9, 32(DX)(CX*1)
+	VMOVDQU Y10, (DX)(CX*2)
+	VMOVDQU Y11, 32(DX)(CX*2)
+	VZEROUPPER
+	RET

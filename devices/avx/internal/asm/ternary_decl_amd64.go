@@ -200,3 +200,38 @@ func tileTernaryAVX512p2x11(c *int32, ldc int, w *byte, ldw int, q *int8, ldq in
 //
 //go:noescape
 func tileTernaryAVX512p2x12(c *int32, ldc int, w *byte, ldw int, q *int8, ldq int, blocks int, init *int32)
+
+// gemvTernaryVNNI is gemvTernaryAVX2 with VPDPBUSD.
+//
+//go:noescape
+func gemvTernaryVNNI(acc *int32, w *byte, q *int8, qtail *int8, blocks int, panels int, init int32)
+
+// tileTernaryVNNIx1 is tileTernaryAVX2x1 with VPDPBUSD.
+//
+//go:noescape
+func tileTernaryVNNIx1(c *int32, ldc int, w *byte, q *int8, ldq int, blocks int, init *int32)
+
+// tileTernaryVNNIx2 is tileTernaryAVX2x2 with VPDPBUSD.
+//
+//go:noescape
+func tileTernaryVNNIx2(c *int32, ldc int, w *byte, q *int8, ldq int, blocks int, init *int32)
+
+// tileTernaryVNNIx3 is tileTernaryAVX2x3 with VPDPBUSD.
+//
+//go:noescape
+func tileTernaryVNNIx3(c *int32, ldc int, w *byte, q *int8, ldq int, blocks int, init *int32)
+
+// tileTernaryVNNIx4 is tileTernaryAVX2x4 with VPDPBUSD.
+//
+//go:noescape
+func tileTernaryVNNIx4(c *int32, ldc int, w *byte, q *int8, ldq int, blocks int, init *int32)
+
+// tileTernaryVNNIx5 is tileTernaryAVX2x5 with VPDPBUSD.
+//
+//go:noescape
+func tileTernaryVNNIx5(c *int32, ldc int, w *byte, q *int8, ldq int, blocks int, init *int32)
+
+// tileTernaryVNNIx6 is tileTernaryAVX2x6 with VPDPBUSD.
+//
+//go:noescape
+func tileTernaryVNNIx6(c *int32, ldc int, w *byte, q *int8, ldq int, blocks int, init *int32)

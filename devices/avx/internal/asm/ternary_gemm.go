@@ -72,10 +72,19 @@ type gemmTile struct {
 }
 
 func (g *gemmTile) run(isa ISA, blocks int) {
-	if isa == AVX512 {
+	switch isa {
+	case AVX512:
 		g.runAVX512(blocks)
-		return
+	case AVXVNNI:
+		g.runVNNI(blocks)
+	default:
+		g.runAVX2(blocks)
 	}
+}
+
+// Direct calls below, because through a table of functions a tile would escape.
+
+func (g *gemmTile) runAVX2(blocks int) {
 	c, ldc, w, q, ldq, init := g.c, 4*g.ldc, g.w, g.q, g.ldq, &g.init[0]
 	switch g.tokens {
 	case 1:
@@ -93,9 +102,26 @@ func (g *gemmTile) run(isa ISA, blocks int) {
 	}
 }
 
+func (g *gemmTile) runVNNI(blocks int) {
+	c, ldc, w, q, ldq, init := g.c, 4*g.ldc, g.w, g.q, g.ldq, &g.init[0]
+	switch g.tokens {
+	case 1:
+		tileTernaryVNNIx1(c, ldc, w, q, ldq, blocks, init)
+	case 2:
+		tileTernaryVNNIx2(c, ldc, w, q, ldq, blocks, init)
+	case 3:
+		tileTernaryVNNIx3(c, ldc, w, q, ldq, blocks, init)
+	case 4:
+		tileTernaryVNNIx4(c, ldc, w, q, ldq, blocks, init)
+	case 5:
+		tileTernaryVNNIx5(c, ldc, w, q, ldq, blocks, init)
+	case 6:
+		tileTernaryVNNIx6(c, ldc, w, q, ldq, blocks, init)
+	}
+}
+
 func (g *gemmTile) runAVX512(blocks int) {
 	c, ldc, w, ldw, q, ldq, init := g.c, 4*g.ldc, g.w, PanelRows*BlockCols*blocks, g.q, g.ldq, &g.init[0]
-	// Direct calls, because through a table of functions the tile would escape.
 	switch (g.panels-1)*tileTokens + g.tokens {
 	case 1:
 		tileTernaryAVX512p1x1(c, ldc, w, ldw, q, ldq, blocks, init)

@@ -34,6 +34,10 @@ func main() {
 			tileAVX512(panels, cols)
 		}
 	}
+	gemvVNNI()
+	for cols := 1; cols <= 6; cols++ {
+		tileVNNI(cols)
+	}
 	Generate()
 }
 
