@@ -14,6 +14,8 @@ func gemvTernaryAVX512(acc *int32, w *byte, q *int8, qtail *int8, blocks int, pa
 
 func unpackTernaryAVX2(dst *byte, src *byte, blocks int) { panic(noAssembly) }
 
+func unpackTernaryAVX512(dst *byte, src *byte, blocks int) { panic(noAssembly) }
+
 func tileTernaryAVX2x1(c *int32, ldc int, w *byte, q *int8, ldq int, blocks int, init *int32) {
 	panic(noAssembly)
 }

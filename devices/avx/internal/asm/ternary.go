@@ -121,10 +121,13 @@ func (isa ISA) TernaryGEMM(acc []int32, packed []byte, q []int8, qsums []int32, 
 // gemvTokens is the largest number of tokens for which repeating the vector
 // kernel beats unpacking; Generic always repeats.
 func (isa ISA) gemvTokens() int {
-	if isa == Generic {
+	switch isa {
+	case Generic:
 		return 1 << 30
+	case AVX2:
+		return 3
 	}
-	return 2
+	return 4
 }
 
 const (

@@ -290,6 +290,39 @@ block_end:
 	VZEROUPPER
 	RET
 
+// func unpackTernaryAVX512(dst *byte, src *byte, blocks int)
+// Requires: AVX, AVX512BW, AVX512F, MMX+
+TEXT ·unpackTernaryAVX512(SB), NOSPLIT, $0-24
+	MOVQ      dst+0(FP), AX
+	MOVQ      src+8(FP), CX
+	MOVQ      blocks+16(FP), DX
+	VMOVDQU64 mask03<>+0(SB), Z0
+	TESTQ     DX, DX
+	JZ        block_end
+
+block:
+	VMOVDQU64  (CX), Z1
+	VPANDQ     Z0, Z1, Z2
+	VMOVDQU64  Z2, (AX)
+	VPSRLW     $0x02, Z1, Z2
+	VPANDQ     Z0, Z2, Z2
+	VMOVDQU64  Z2, 64(AX)
+	VPSRLW     $0x04, Z1, Z2
+	VPANDQ     Z0, Z2, Z2
+	VMOVDQU64  Z2, 128(AX)
+	VPSRLW     $0x06, Z1, Z1
+	VPANDQ     Z0, Z1, Z1
+	VMOVDQU64  Z1, 192(AX)
+	PREFETCHT0 4096(CX)
+	ADDQ       $0x40, CX
+	ADDQ       $0x00000100, AX
+	DECQ       DX
+	JNZ        block
+
+block_end:
+	VZEROUPPER
+	RET
+
 DATA ones16<>+0(SB)/8, $0x0001000100010001
 DATA ones16<>+8(SB)/8, $0x0001000100010001
 DATA ones16<>+16(SB)/8, $0x0001000100010001

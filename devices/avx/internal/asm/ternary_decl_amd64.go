@@ -21,6 +21,11 @@ func gemvTernaryAVX512(acc *int32, w *byte, q *int8, qtail *int8, blocks int, pa
 //go:noescape
 func unpackTernaryAVX2(dst *byte, src *byte, blocks int)
 
+// unpackTernaryAVX512 is unpackTernaryAVX2 with a block to a register.
+//
+//go:noescape
+func unpackTernaryAVX512(dst *byte, src *byte, blocks int)
+
 // tileTernaryAVX2x1 sets 16 sums of each of 1 tokens to init plus the products
 // of an unpacked panel of 16·blocks columns. ldc and ldq are in bytes.
 //

@@ -14,7 +14,7 @@ func (isa ISA) ternaryGEMM(acc []int32, packed []byte, q []int8, qsums []int32, 
 	for ; r0 < r1; r0 += rows {
 		end := min(r0+rows, r1)
 		panels := ceilDiv(end-r0, PanelRows)
-		unpackTernaryAVX2(&unpacked[0], &packed[r0/PanelRows*pb], panels*blocks)
+		isa.unpack(&unpacked[0], &packed[r0/PanelRows*pb], panels*blocks)
 		for t := t0; t < t1; t += tokens {
 			g.tokens = min(tokens, t1-t)
 			for j := range g.tokens {
@@ -50,6 +50,14 @@ func (isa ISA) ternaryGEMM(acc []int32, packed []byte, q []int8, qsums []int32, 
 			}
 		}
 	}
+}
+
+func (isa ISA) unpack(dst, src *byte, blocks int) {
+	if isa == AVX512 {
+		unpackTernaryAVX512(dst, src, blocks)
+		return
+	}
+	unpackTernaryAVX2(dst, src, blocks)
 }
 
 // tileShape is the number of tokens in a full tile.

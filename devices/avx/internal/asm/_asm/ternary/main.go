@@ -22,6 +22,7 @@ func main() {
 	gemvAVX2()
 	gemvAVX512()
 	unpackAVX2()
+	unpackAVX512()
 	ones := GLOBL("ones16", RODATA|NOPTR)
 	for i := range 4 {
 		DATA(8*i, U64(0x0001000100010001))
@@ -233,6 +234,32 @@ func unpackAVX2() {
 				}
 				VMOVDQU(t, Mem{Base: dst, Disp: 64*j + 32*h})
 			}
+		}
+		PREFETCHT0(Mem{Base: src, Disp: 4096})
+		ADDQ(Imm(blockBytes), src)
+		ADDQ(U32(4*blockBytes), dst)
+	})
+	emit.Ret()
+}
+
+func unpackAVX512() {
+	emit.Func("unpackTernaryAVX512", "func(dst, src *byte, blocks int)",
+		"unpackTernaryAVX512 is unpackTernaryAVX2 with a block to a register.")
+	dst, src, blocks := emit.Ptr("dst"), emit.Ptr("src"), emit.Ptr("blocks")
+	low := ZMM()
+	VMOVDQU64(NewDataAddr(Symbol{Name: "mask03", Static: true}, 0), low)
+	emit.Loop("block", blocks, func() {
+		v := ZMM()
+		VMOVDQU64(Mem{Base: src}, v)
+		for j := range 4 {
+			t := ZMM()
+			if j == 0 {
+				VPANDQ(low, v, t)
+			} else {
+				VPSRLW(Imm(uint64(2*j)), v, t)
+				VPANDQ(low, t, t)
+			}
+			VMOVDQU64(t, Mem{Base: dst, Disp: 64 * j})
 		}
 		PREFETCHT0(Mem{Base: src, Disp: 4096})
 		ADDQ(Imm(blockBytes), src)
