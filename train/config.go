@@ -134,10 +134,7 @@ func (c *Config) declare() Declare {
 		return c.Declare
 	}
 	m := c.Model
-	return func(b *graph.Builder, tok layer.Tokens, vocab int) graph.Value {
-		m.Vocab = vocab
-		return bitnet158.Declare(b, m, tok)
-	}
+	return func(b *graph.Builder, tok layer.Tokens) graph.Value { return bitnet158.Declare(b, m, tok) }
 }
 
 // version names the build, for checkpoints: bit-exact resumption holds for the

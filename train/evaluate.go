@@ -52,14 +52,12 @@ func Evaluate(ctx context.Context, run string, o EvaluateOptions) (score Score, 
 	if err != nil {
 		return fail(err)
 	}
-	vocab := tok.VocabSize()
 	if !s.Custom {
 		m, err := checkpoint.Open(weights)
 		if err != nil {
 			return fail(err)
 		}
 		cfg.Model = m.Config()
-		vocab = cfg.Model.Vocab
 		if err := m.Close(); err != nil {
 			return fail(err)
 		}
@@ -91,7 +89,7 @@ func Evaluate(ctx context.Context, run string, o EvaluateOptions) (score Score, 
 		return fail(err)
 	}
 	defer func() { err = errors.Join(err, tokens.Close()) }()
-	loss, err := Loss(cfg.declare(), vocab, rows*window)
+	loss, err := Loss(cfg.declare(), rows*window)
 	if err != nil {
 		return fail(err)
 	}

@@ -49,7 +49,7 @@ func Export(ctx context.Context, from, to string, o ExportOptions) error {
 		}
 	}
 	if c.Vocab == nil {
-		if c.Vocab, err = vocabulary(from); err != nil {
+		if c.Vocab, err = ggufVocabulary(from); err != nil {
 			return fmt.Errorf("export: %w", err)
 		}
 	}
@@ -86,9 +86,9 @@ func rounded(m *checkpoint.Model, elem graph.DType) (*checkpoint.Model, error) {
 	return checkpoint.New(cfg, entries)
 }
 
-// vocabulary is the tokenizer of a folder in GGUF's terms, nil if it has none
+// ggufVocabulary is the tokenizer of a folder in GGUF's terms, nil if it has none
 // that trit reads.
-func vocabulary(dir string) (*checkpoint.Vocab, error) {
+func ggufVocabulary(dir string) (*checkpoint.Vocab, error) {
 	tok, err := tokenizer.Load(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

@@ -69,9 +69,9 @@ func (r *reference) tensor(t *testing.T, name string) graph.Tensor {
 func (r *reference) loss(t *testing.T) *graph.Graph {
 	t.Helper()
 	cfg := r.model.Config()
-	g, err := train.Loss(func(b *graph.Builder, tok layer.Tokens, _ int) graph.Value {
+	g, err := train.Loss(func(b *graph.Builder, tok layer.Tokens) graph.Value {
 		return bitnet158.Declare(b, cfg, tok)
-	}, cfg.Vocab, r.rows*r.width)
+	}, r.rows*r.width)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,9 +9,10 @@ import (
 	"github.com/trit-ml/trit/passes"
 )
 
-// Declare adds a model to b and returns its logits f32[S,vocab]. It must
-// declare the same graph each time. Trained params are f32.
-type Declare func(b *graph.Builder, tok layer.Tokens, vocab int) graph.Value
+// Declare adds a model to b and returns its logits f32[S,V], with V at least
+// the tokenizer's size. It must declare the same graph each time, and its params
+// as f32.
+type Declare func(b *graph.Builder, tok layer.Tokens) graph.Value
 
 // TargetsInput is the input i32[S] of the tokens to predict; see
 // ops.CrossEntropy.
@@ -19,10 +20,10 @@ const TargetsInput = "targets"
 
 // Loss declares the model and its mean cross-entropy over the targets, for
 // steps of at most tokens tokens. The only output is the loss.
-func Loss(declare Declare, vocab, tokens int) (*graph.Graph, error) {
+func Loss(declare Declare, tokens int) (*graph.Graph, error) {
 	b := graph.NewBuilder("loss")
 	tok := layer.Inputs(b, tokens)
-	logits := declare(b, tok, vocab)
+	logits := declare(b, tok)
 	targets := b.Input(TargetsInput, graph.I32, b.Sym(layer.TokensSym, 1, tokens))
 	return b.Finish(b.Name(ops.CrossEntropy(logits, targets), "loss"))
 }
@@ -59,4 +60,10 @@ func evalGraph(loss *graph.Graph, plain bool) (*graph.Graph, error) {
 		return nil, fmt.Errorf("train: %w", err)
 	}
 	return g, graph.Verify(g, graph.Training)
+}
+
+// vocabulary is how many tokens a loss has logits for.
+func vocabulary(loss *graph.Graph) int {
+	n, _ := loss.Outs[0].Node().In[0].Dim(-1).Const()
+	return n
 }

@@ -18,6 +18,11 @@ import (
 // weights.
 func (t *Trainer) prepare(ctx context.Context) error {
 	c := &t.cfg
+	for _, dir := range []string{c.Dir, filepath.Join(c.Dir, cacheDir), filepath.Join(c.Dir, checkpointsDir)} {
+		if err := sweep(dir); err != nil {
+			return fmt.Errorf("train: %w", err)
+		}
+	}
 	t.emit(Event{Kind: Preparing, Message: "listing texts in " + c.Data.Path})
 	corpus, err := data.Scan(c.Data)
 	if err != nil {
@@ -136,9 +141,12 @@ func (t *Trainer) model(ctx context.Context, sep int32) error {
 			return fmt.Errorf("train: model: %w", err)
 		}
 	}
-	loss, err := Loss(c.declare(), vocab, c.Rows*c.Window)
+	loss, err := Loss(c.declare(), c.Rows*c.Window)
 	if err != nil {
 		return fmt.Errorf("train: %w", err)
+	}
+	if n := vocabulary(loss); n < vocab {
+		return fmt.Errorf("train: the model has logits for %d tokens, the tokenizer has %d", n, vocab)
 	}
 	t.emit(Event{Kind: Preparing, Message: fmt.Sprintf("compiling %.2f M parameters for %s", float64(countParams(loss))/1e6, c.Device.Name())})
 	if t.engine, err = NewEngine(loss, c.Optimizer, c.Plain, c.Device, c.Rows*c.Window); err != nil {

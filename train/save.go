@@ -149,7 +149,7 @@ func (w *writer) publish(model string) error {
 // linkOver gives the file from a second name, replacing an older file there;
 // where links are not possible it copies.
 func linkOver(from, to string) error {
-	tmp := filepath.Join(filepath.Dir(to), "."+filepath.Base(to)+".link")
+	tmp := filepath.Join(filepath.Dir(to), "."+filepath.Base(to)+linkSuffix)
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -194,19 +194,30 @@ func (w *writer) prune(p progress) error {
 			return err
 		}
 	}
-	entries, err := os.ReadDir(parent)
+	return sweep(parent)
+}
+
+// sweep removes what a killed process was writing in a folder of the run.
+func sweep(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "."+stepPrefix) {
-			if err := os.RemoveAll(filepath.Join(parent, e.Name())); err != nil {
+		if strings.HasPrefix(e.Name(), ".") && (strings.Contains(e.Name(), ".tmp-") || strings.HasSuffix(e.Name(), linkSuffix)) {
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
 }
+
+// linkSuffix ends the name of a link on its way to its own name.
+const linkSuffix = ".link"
 
 // finite refuses weights that no training can go on from.
 func finite(s State) error {

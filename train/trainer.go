@@ -139,6 +139,9 @@ func (t *Trainer) Run(ctx context.Context, events func(Event)) (err error) {
 		if err := t.checkpoint(ctx); err != nil {
 			return err
 		}
+		if err := t.opens(); err != nil {
+			return err
+		}
 	}
 	for t.progress.Step < t.cfg.Steps {
 		if err := ctx.Err(); err != nil {
@@ -253,6 +256,18 @@ func (t *Trainer) checkpoint(ctx context.Context) error {
 	t.lastSave = n
 	t.emit(Event{Kind: Saved, Step: n, Steps: t.cfg.Steps, Path: filepath.Join(t.cfg.Dir, checkpointsDir, stepName(n))})
 	return nil
+}
+
+// opens checks that what was saved can be loaded, before hours are spent.
+func (t *Trainer) opens() error {
+	if t.save.model == nil {
+		return nil
+	}
+	m, err := checkpoint.Open(t.cfg.Dir)
+	if err != nil {
+		return fmt.Errorf("train: the saved model does not open again; is its configuration one that config.json can hold? %w", err)
+	}
+	return m.Close()
 }
 
 func (t *Trainer) close() error {

@@ -1,0 +1,172 @@
+package train_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io/fs"
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/trit-ml/trit/devices/ref"
+	"github.com/trit-ml/trit/models/checkpoint"
+	"github.com/trit-ml/trit/models/tokenizer"
+	"github.com/trit-ml/trit/train"
+)
+
+// Set in a process that TestKill starts: the run folder and the texts.
+const killDir, killData = "TRIT_TRAIN_KILL_DIR", "TRIT_TRAIN_KILL_DATA"
+
+// killSteps is how many steps the killed run has, a checkpoint after each.
+const killSteps = 60
+
+// TestMain makes the test binary the trainer that TestKill kills.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(killDir); dir != "" {
+		if err := victim(dir, os.Getenv(killData)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// victim trains or resumes and logs the bits of each loss.
+func victim(dir, data string) error {
+	log, err := os.OpenFile(dir+".log", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o666)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cfg := tiny(dir, data, ref.Device(ref.Options{Threads: 1}))
+	cfg.Steps, cfg.SaveEvery, cfg.ValidateEvery = killSteps, 1, 7
+	tr, err := train.Resume(dir, func(c *train.Config) { c.Device = cfg.Device })
+	if err != nil {
+		if _, statErr := os.Stat(filepath.Join(dir, "model.safetensors")); statErr == nil {
+			return fmt.Errorf("a model but nothing to resume: %w", err)
+		}
+		if tr, err = train.New(cfg); err != nil {
+			return err
+		}
+	}
+	return tr.Run(context.Background(), func(e train.Event) {
+		if e.Kind == train.Stepped {
+			fmt.Fprintf(log, "%d %x\n", e.Step, math.Float64bits(e.Loss))
+		}
+	})
+}
+
+// TestKill kills a training process at random moments, most of them while it
+// writes a checkpoint, and checks after each that the run folder opens and that
+// all losses are those of a run that nobody killed.
+func TestKill(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a dozen processes")
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := texts(t)
+	whole := filepath.Join(t.TempDir(), "whole")
+	if err := victim(whole, data); err != nil {
+		t.Fatal(err)
+	}
+	want := losses(t, whole+".log")
+	if len(want) != killSteps {
+		t.Fatalf("%d losses", len(want))
+	}
+	dir := filepath.Join(t.TempDir(), "run")
+	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
+	kills, inside, finished := 0, 0, false
+	for !finished {
+		cmd := exec.Command(exe)
+		cmd.Env = append(os.Environ(), killDir+"="+dir, killData+"="+data)
+		var out strings.Builder
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		// After enough kills the run may finish.
+		timer := time.AfterFunc(time.Hour, func() {})
+		if kills < 14 {
+			timer = time.AfterFunc(time.Duration(rng.IntN(500))*time.Millisecond, func() { cmd.Process.Kill() })
+		}
+		err := cmd.Wait()
+		timer.Stop()
+		if finished = err == nil; !finished {
+			kills++
+			if out.Len() > 0 {
+				t.Fatalf("after %d kills: %s", kills-1, out.String())
+			}
+		}
+		if left, _ := filepath.Glob(filepath.Join(dir, "checkpoints", ".step-*")); len(left) > 0 {
+			inside++
+		}
+		if steps, _ := filepath.Glob(filepath.Join(dir, "checkpoints", "step-*")); len(steps) == 0 {
+			continue // killed before the first checkpoint
+		}
+		latest, err := train.Weights(dir, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, folder := range []string{latest, dir} {
+			m, err := checkpoint.Open(folder)
+			if folder == dir && os.IsNotExist(err) {
+				continue // between the first checkpoint and its publication
+			}
+			if err != nil {
+				t.Fatalf("after %d kills: %v", kills, err)
+			}
+			m.Close()
+			if _, err := tokenizer.Load(folder); err != nil {
+				t.Fatalf("after %d kills: %v", kills, err)
+			}
+		}
+	}
+	t.Logf("%d kills, %d of them inside the write of a checkpoint", kills, inside)
+	if kills < 3 {
+		t.Errorf("only %d kills before the run ended: it is too fast for this test", kills)
+	}
+	got := losses(t, dir+".log")
+	for step, bits := range want {
+		if got[step] != bits {
+			t.Errorf("step %s: loss bits %s, want %s", step, got[step], bits)
+		}
+	}
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if strings.HasPrefix(d.Name(), ".") {
+			t.Errorf("left behind: %s", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// losses reads a log. A step that was done twice must have the same bits twice.
+func losses(t *testing.T, path string) map[string]string {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m := map[string]string{}
+	for s := bufio.NewScanner(f); s.Scan(); {
+		step, bits, _ := strings.Cut(s.Text(), " ")
+		if old, ok := m[step]; ok && old != bits {
+			t.Errorf("step %s was done twice with losses %s and %s", step, old, bits)
+		}
+		m[step] = bits
+	}
+	return m
+}
