@@ -31,7 +31,11 @@ var EmbeddingOp = graph.Define(graph.Def[graph.None]{
 	},
 	Grad: func(_ graph.None, c *graph.GradCtx) ([]graph.Value, error) {
 		rows, _ := c.In[0].Dim(0).Const()
-		return []graph.Value{EmbeddingGradOp.One(EmbeddingGradAttrs{rows}, c.In[1], c.DOut[0])}, nil
+		d := EmbeddingGradOp.One(EmbeddingGradAttrs{rows}, c.In[1], c.DOut[0])
+		if elem := c.In[0].Type().Elem; elem != graph.F32 {
+			d = Cast(d, elem)
+		}
+		return []graph.Value{d}, nil
 	},
 })
 

@@ -61,8 +61,9 @@ var MatMulOp = graph.Define(graph.Def[MatMulAttrs]{
 	},
 	Grad: func(at MatMulAttrs, c *graph.GradCtx) ([]graph.Value, error) {
 		a, b, dy := c.In[0], c.In[1], c.DOut[0]
-		if b.Type().Elem != graph.F32 {
-			return nil, fmt.Errorf("b is %s; only f32 weights can be trained, cast to bf16 inside the graph instead", b.Type())
+		elem := b.Type().Elem
+		if elem != graph.F32 && at.TA {
+			b = Cast(b, graph.F32) // it becomes a left operand below
 		}
 		mm := func(x, y graph.Value, tx, ty bool) graph.Value { return c.Self(MatMulAttrs{tx, ty}, x, y) }
 		var da, db graph.Value
@@ -75,6 +76,9 @@ var MatMulOp = graph.Define(graph.Def[MatMulAttrs]{
 			db = mm(dy, a, true, at.TA)
 		} else {
 			db = mm(a, dy, !at.TA, false)
+		}
+		if elem != graph.F32 {
+			db = Cast(db, elem)
 		}
 		return []graph.Value{da, db}, nil
 	},
