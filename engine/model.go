@@ -33,8 +33,8 @@ type Model struct {
 }
 
 // Open opens a checkpoint folder or file.
-func Open(path string) (*Model, error) {
-	c, err := checkpoint.Open(path)
+func Open(path string, opts ...checkpoint.Option) (*Model, error) {
+	c, err := checkpoint.Open(path, opts...)
 	if err != nil {
 		return nil, err
 	}
