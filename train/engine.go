@@ -171,11 +171,7 @@ type Result struct {
 
 // Step updates the weights on one batch.
 func (e *Engine) Step(ctx context.Context, b *data.Batch, lr, decay float64) (Result, error) {
-	if err := e.opt.hyper(e.hyper[:], e.steps, lr, decay); err != nil {
-		return Result{}, err
-	}
-	e.in.set(e.run, b)
-	e.run.SetF32(e.hin, e.hyper[:])
+	e.set(b, lr, decay)
 	if err := e.run.Step(ctx); err != nil {
 		return Result{}, fmt.Errorf("train: %w", err)
 	}
@@ -186,6 +182,23 @@ func (e *Engine) Step(ctx context.Context, b *data.Batch, lr, decay float64) (Re
 	}
 	norm, err := scalar(ctx, e.run, 1)
 	return Result{Loss: loss, GradNorm: norm}, err
+}
+
+func (e *Engine) set(b *data.Batch, lr, decay float64) {
+	e.opt.hyper(&e.hyper, e.steps, lr, decay)
+	e.in.set(e.run, b)
+	e.run.SetF32(e.hin, e.hyper[:])
+}
+
+// Profile is Step with a measurement of each kernel call.
+func (e *Engine) Profile(ctx context.Context, b *data.Batch, lr, decay float64) ([]runtime.Timing, error) {
+	e.set(b, lr, decay)
+	times, err := e.run.Profile(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
+	e.steps++
+	return times, nil
 }
 
 func scalar(ctx context.Context, r *runtime.Run, i int) (float64, error) {

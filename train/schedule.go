@@ -1,9 +1,6 @@
 package train
 
-import (
-	"fmt"
-	"math"
-)
+import "math"
 
 // The kinds of schedule.
 const (
@@ -100,14 +97,10 @@ func (o *Optimizer) validate(bad func(format string, args ...any)) {
 	o.Schedule.validate(bad)
 }
 
-// hyper is the step input of the optimizer pass for step t, counted from 0:
+// hyper sets the step input of the optimizer pass for step t, counted from 0:
 // rate, decay and the corrections for the moments' start at zero.
-func (o *Optimizer) hyper(dst []float32, t int, lr, decay float64) error {
-	if len(dst) != 4 {
-		return fmt.Errorf("hyper input of %d values", len(dst))
-	}
+func (o *Optimizer) hyper(dst *[4]float32, t int, lr, decay float64) {
 	n := float64(t + 1)
 	dst[0], dst[1] = float32(lr), float32(decay)
 	dst[2], dst[3] = float32(1-math.Pow(o.Beta1, n)), float32(math.Sqrt(1-math.Pow(o.Beta2, n)))
-	return nil
 }
