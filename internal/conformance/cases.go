@@ -13,6 +13,8 @@ var (
 	rounded = Tolerance{Each: 2e-6, Abs: 1e-37}
 	// summed is for sums over a row in float32, whatever the order.
 	summed = Tolerance{Rel: 1e-5, Abs: 1e-6}
+	// cancelled is for gradients, whose terms nearly cancel.
+	cancelled = Tolerance{Rel: 1e-5, Abs: 1e-5}
 	// coded is for quantizers behind a float result that is itself rounded.
 	coded = Tolerance{Rel: 1e-5, Each: 1e-5, Abs: 1e-30, Codes: 0.005}
 )
@@ -40,7 +42,7 @@ func Known() map[*graph.OpDef]Op {
 		ops.AdamWOp.OpDef:         {adamw, Tolerance{Each: 1e-5, Abs: 1e-8}},
 
 		ops.AttentionOp.OpDef:       {attention, summed},
-		ops.AttentionGradOp.OpDef:   {attentionGrad, summed},
+		ops.AttentionGradOp.OpDef:   {attentionGrad, cancelled},
 		ops.CachedAttentionOp.OpDef: {cachedAttention, summed},
 		ops.KVAppendOp.OpDef:        {kvAppend, exact},
 

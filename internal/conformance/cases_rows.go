@@ -95,7 +95,7 @@ func softmax(r *Rand) []Case {
 		steep.F32()[i] *= 200
 	}
 	return append(cs, Case{Attrs: graph.None{}, In: []graph.Tensor{steep}, Note: "steep"},
-		Case{Attrs: graph.None{}, In: []graph.Tensor{r.Fill(-1e30, 2, 9)}, Note: "all far below zero"})
+		Case{Attrs: graph.None{}, In: []graph.Tensor{r.Fill(-1e6, 2, 9)}, Note: "all far below zero"})
 }
 
 func softmaxGrad(r *Rand) []Case {
