@@ -58,11 +58,11 @@ func BenchmarkHead(b *testing.B) {
 	}
 }
 
-// BenchmarkAttention is one query head against 1024 cached positions.
+// BenchmarkAttention is one query head, or in qk4 four that share a key head, against 1024 cached positions.
 func BenchmarkAttention(b *testing.B) {
 	const positions, dim = 1024, 128
 	k := randF32(1, positions*dim)
-	q, s, o := randF32(2, dim), make([]float32, positions), make([]float32, dim)
+	q, s, o := randF32(2, 4*dim), make([]float32, 4*positions), make([]float32, dim)
 	kh := make([]uint16, len(k))
 	Generic.F32ToF16(kh, k)
 	for _, isa := range Available(cpu.Hardware()) {
@@ -73,9 +73,11 @@ func BenchmarkAttention(b *testing.B) {
 		}{
 			{"qk-f32", 4, func() { isa.DotF32(s, positions, k, dim, q, dim, positions, 1, dim) }},
 			{"qk-f16", 2, func() { isa.DotF16(s, positions, kh, dim, q, dim, positions, 1, dim) }},
-			{"softmax", 0, func() { isa.Softmax(s, s, 0.1) }},
-			{"pv-f32", 4, func() { isa.AccumF32(o, s, k, dim) }},
-			{"pv-f16", 2, func() { isa.AccumF16(o, s, kh, dim) }},
+			{"qk4-f32", 4, func() { isa.DotF32(s, positions, k, dim, q, dim, positions, 4, dim) }},
+			{"qk4-f16", 2, func() { isa.DotF16(s, positions, kh, dim, q, dim, positions, 4, dim) }},
+			{"softmax", 0, func() { isa.Softmax(s[:positions], s[:positions], 0.1) }},
+			{"pv-f32", 4, func() { isa.AccumF32(o, s[:positions], k, dim) }},
+			{"pv-f16", 2, func() { isa.AccumF16(o, s[:positions], kh, dim) }},
 		} {
 			b.Run(c.name+"/"+isa.String(), func(b *testing.B) {
 				b.SetBytes(int64(positions * dim * c.bytes))

@@ -4,84 +4,87 @@
 
 package asm
 
-// dotF32x8AVX2 writes 8 sums over n vectors of 8, and one more from the tails if
-// wtail is not nil. ldw is in bytes.
+// dotF32x8x1AVX2 writes, for each of 1 tokens, 8 sums a tile over n vectors of 8, and one
+// more from the tails if wtail is not nil. Strides are in bytes.
 //
 //go:noescape
-func dotF32x8AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32)
+func dotF32x8x1AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32)
 
-// dotF32x4AVX2 writes 4 sums over n vectors of 8, and one more from the tails if
-// wtail is not nil. ldw is in bytes.
+// dotF32x1x1AVX2 writes, for each of 1 tokens, 1 sums a tile over n vectors of 8, and one
+// more from the tails if wtail is not nil. Strides are in bytes.
 //
 //go:noescape
-func dotF32x4AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32)
+func dotF32x1x1AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32)
 
-// dotF32x1AVX2 writes 1 sums over n vectors of 8, and one more from the tails if
-// wtail is not nil. ldw is in bytes.
+// dotF32x4x2AVX2 writes, for each of 2 tokens, 4 sums a tile over n vectors of 8, and one
+// more from the tails if wtail is not nil. Strides are in bytes.
 //
 //go:noescape
-func dotF32x1AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32)
+func dotF32x4x2AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32)
 
-// dotF32x4x3AVX2 writes 4 sums for each of 3 tokens. Strides are in bytes.
+// dotF32x4x3AVX2 writes, for each of 3 tokens, 4 sums a tile over n vectors of 8, and one
+// more from the tails if wtail is not nil. Strides are in bytes.
 //
 //go:noescape
-func dotF32x4x3AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, wtail *byte, xtail *float32)
+func dotF32x4x3AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32)
 
 // accumF32AVX2 adds Σ p[j]·v[j] to n vectors of 8. ldv is in bytes.
 //
 //go:noescape
 func accumF32AVX2(dst *float32, p *float32, v *byte, ldv int, rows int, n int)
 
-// dotBF16x8AVX2 writes 8 sums over n vectors of 8, and one more from the tails if
-// wtail is not nil. ldw is in bytes.
+// dotBF16x8x1AVX2 writes, for each of 1 tokens, 8 sums a tile over n vectors of 8, and one
+// more from the tails if wtail is not nil. Strides are in bytes.
 //
 //go:noescape
-func dotBF16x8AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32)
+func dotBF16x8x1AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32)
 
-// dotBF16x4AVX2 writes 4 sums over n vectors of 8, and one more from the tails if
-// wtail is not nil. ldw is in bytes.
+// dotBF16x1x1AVX2 writes, for each of 1 tokens, 1 sums a tile over n vectors of 8, and one
+// more from the tails if wtail is not nil. Strides are in bytes.
 //
 //go:noescape
-func dotBF16x4AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32)
+func dotBF16x1x1AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32)
 
-// dotBF16x1AVX2 writes 1 sums over n vectors of 8, and one more from the tails if
-// wtail is not nil. ldw is in bytes.
+// dotBF16x4x2AVX2 writes, for each of 2 tokens, 4 sums a tile over n vectors of 8, and one
+// more from the tails if wtail is not nil. Strides are in bytes.
 //
 //go:noescape
-func dotBF16x1AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32)
+func dotBF16x4x2AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32)
 
-// dotBF16x4x3AVX2 writes 4 sums for each of 3 tokens. Strides are in bytes.
+// dotBF16x4x3AVX2 writes, for each of 3 tokens, 4 sums a tile over n vectors of 8, and one
+// more from the tails if wtail is not nil. Strides are in bytes.
 //
 //go:noescape
-func dotBF16x4x3AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, wtail *byte, xtail *float32)
+func dotBF16x4x3AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32)
 
 // accumBF16AVX2 adds Σ p[j]·v[j] to n vectors of 8. ldv is in bytes.
 //
 //go:noescape
 func accumBF16AVX2(dst *float32, p *float32, v *byte, ldv int, rows int, n int)
 
-// dotF16x8AVX2 writes 8 sums over n vectors of 8, and one more from the tails if
-// wtail is not nil. ldw is in bytes.
+// dotF16x8x1AVX2 writes, for each of 1 tokens, 8 sums a tile over n vectors of 8, and one
+// more from the tails if wtail is not nil. Strides are in bytes.
 //
 //go:noescape
-func dotF16x8AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32)
+func dotF16x8x1AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32)
 
-// dotF16x4AVX2 writes 4 sums over n vectors of 8, and one more from the tails if
-// wtail is not nil. ldw is in bytes.
+// dotF16x1x1AVX2 writes, for each of 1 tokens, 1 sums a tile over n vectors of 8, and one
+// more from the tails if wtail is not nil. Strides are in bytes.
 //
 //go:noescape
-func dotF16x4AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32)
+func dotF16x1x1AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32)
 
-// dotF16x1AVX2 writes 1 sums over n vectors of 8, and one more from the tails if
-// wtail is not nil. ldw is in bytes.
+// dotF16x4x2AVX2 writes, for each of 2 tokens, 4 sums a tile over n vectors of 8, and one
+// more from the tails if wtail is not nil. Strides are in bytes.
 //
 //go:noescape
-func dotF16x1AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32)
+func dotF16x4x2AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32)
 
-// dotF16x4x3AVX2 writes 4 sums for each of 3 tokens. Strides are in bytes.
+// dotF16x4x3AVX2 writes, for each of 3 tokens, 4 sums a tile over n vectors of 8, and one
+// more from the tails if wtail is not nil. Strides are in bytes.
 //
 //go:noescape
-func dotF16x4x3AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, wtail *byte, xtail *float32)
+func dotF16x4x3AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32)
 
 // accumF16AVX2 adds Σ p[j]·v[j] to n vectors of 8. ldv is in bytes.
 //

@@ -20,15 +20,15 @@ func (kind dotKind) size() int {
 }
 
 const (
-	dotRowsOne  = 8 // rows in a tile of one token
-	dotRowsWide = 4 // rows in a tile of dotTokens tokens
-	dotTokens   = 3
+	dotRowsMost = 8        // rows in the largest tile
+	dotTokens   = 3        // most tokens in a tile
+	dotBlock    = 16 << 10 // bytes of rows that all tokens pass before the next
 )
 
-// dotTail holds the last k%8 elements of a tile's rows, padded with zeros: one
+// dotTail holds the last k%8 elements of some rows, padded with zeros: one
 // vector a row, so that kernels read whole vectors only.
 type dotTail struct {
-	w [dotRowsOne * 8]float32 // or as many 16-bit weights
+	w [dotRowsMost * 8]float32 // or as many 16-bit weights
 	x [dotTokens * 8]float32
 }
 
@@ -49,87 +49,118 @@ func (d *dotTail) setX(x []float32, ldx, tokens, from, n int) {
 	}
 }
 
-// dotTiles walks the rows once, so that a tile's rows stay in the L1 cache for
-// all tokens. Arguments as for DotF32, checked and not empty.
+// dotArgs are the arguments of a kernel; strides are in bytes.
+type dotArgs struct {
+	kind     dotKind
+	y        *float32
+	ldy      int
+	w        *byte
+	ldw      int
+	x        *float32
+	ldx, n   int
+	wtail    *byte
+	xtail    *float32
+	tailSize int // bytes of a row's tail
+}
+
+// dotTiles walks the rows once, in blocks that stay in the L1 cache while all
+// tokens pass. Arguments as for DotF32, checked and not empty.
 func dotTiles(kind dotKind, y []float32, ldy int, w *byte, ldw int, x []float32, ldx, rows, m, k int) {
-	n, rest, size := k/8, k%8, kind.size()
+	rest, size := k%8, kind.size()
+	a := dotArgs{kind: kind, ldy: 4 * ldy, ldw: ldw * size, ldx: 4 * ldx, n: k / 8}
+	block := max(dotBlock/(k*size)/dotRowsMost, 1) * dotRowsMost
 	var tail dotTail
-	var wtail *byte
-	var xtail *float32
 	if rest > 0 {
-		wtail, xtail = (*byte)(unsafe.Pointer(&tail.w)), &tail.x[0]
+		a.xtail, a.tailSize = &tail.x[0], 8*size
+		block = dotRowsMost
 	}
-	for r := 0; r < rows; {
-		tile := 1
-		switch left := rows - r; {
-		case left >= dotRowsOne:
-			tile = dotRowsOne
-		case left >= dotRowsWide:
-			tile = dotRowsWide
-		}
+	for r := 0; r < rows; r += block {
+		nr := min(block, rows-r)
 		if rest > 0 {
-			tail.setW(kind, advance(w, r*ldw*size), ldw, tile, k-rest, rest)
+			tail.setW(kind, advance(w, r*a.ldw), ldw, nr, k-rest, rest)
 		}
 		for t := 0; t < m; {
-			xt := x[t*ldx:]
-			tokens := 1
-			if tile > 1 && m-t >= dotTokens {
-				tokens = dotTokens
-			}
+			tokens := dotGroup(m - t)
 			if rest > 0 {
-				tail.setX(xt, ldx, tokens, k-rest, rest)
+				a.wtail = (*byte)(unsafe.Pointer(&tail.w))
+				tail.setX(x[t*ldx:], ldx, tokens, k-rest, rest)
 			}
-			out := y[t*ldy+r:]
-			wr := advance(w, r*ldw*size)
-			if tokens == 1 {
-				dotOne(kind, tile, &out[0], wr, ldw*size, &xt[0], n, wtail, xtail)
-			} else {
-				for s := 0; s < tile; s += dotRowsWide {
-					ws, wts := advance(wr, s*ldw*size), wtail
-					if rest > 0 {
-						wts = advance(wtail, s*8*size)
-					}
-					dotWide(kind, &out[s], 4*ldy, ws, ldw*size, &xt[0], 4*ldx, n, wts, xtail)
-				}
-			}
+			a.y, a.w, a.x = &y[t*ldy+r], advance(w, r*a.ldw), &x[t*ldx]
+			a.run(nr, tokens)
 			t += tokens
 		}
-		r += tile
 	}
 }
 
-// dotOne runs the kernel of one token and 8, 4 or 1 rows. Strides are in bytes.
-func dotOne(kind dotKind, rows int, y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32) {
+// dotGroup is how many of the tokens left go together: never one alone after
+// others, so four, a common number of query heads to a key, are two twice.
+func dotGroup(left int) int {
 	switch {
-	case kind == dotF32 && rows == 8:
-		dotF32x8AVX2(y, w, ldw, x, n, wtail, xtail)
-	case kind == dotF32 && rows == 4:
-		dotF32x4AVX2(y, w, ldw, x, n, wtail, xtail)
-	case kind == dotF32:
-		dotF32x1AVX2(y, w, ldw, x, n, wtail, xtail)
-	case kind == dotBF16 && rows == 8:
-		dotBF16x8AVX2(y, w, ldw, x, n, wtail, xtail)
-	case kind == dotBF16 && rows == 4:
-		dotBF16x4AVX2(y, w, ldw, x, n, wtail, xtail)
-	case kind == dotBF16:
-		dotBF16x1AVX2(y, w, ldw, x, n, wtail, xtail)
-	case rows == 8:
-		dotF16x8AVX2(y, w, ldw, x, n, wtail, xtail)
-	case rows == 4:
-		dotF16x4AVX2(y, w, ldw, x, n, wtail, xtail)
-	default:
-		dotF16x1AVX2(y, w, ldw, x, n, wtail, xtail)
+	case left == 1:
+		return 1
+	case left == 2 || left == 4:
+		return 2
+	}
+	return dotTokens
+}
+
+// run computes rows by tokens sums: whole tiles, then rows one by one. The
+// receiver is a copy because stores through a pointer would move it to the heap.
+func (a dotArgs) run(rows, tokens int) {
+	tile := 4
+	if tokens == 1 {
+		tile = 8
+	}
+	if tiles := rows / tile; tiles > 0 {
+		a.call(tile, tokens, tiles)
+		if rows -= tiles * tile; rows == 0 {
+			return
+		}
+		a.y = &unsafe.Slice(a.y, tiles*tile+1)[tiles*tile]
+		a.w = advance(a.w, tiles*tile*a.ldw)
+		if a.wtail != nil {
+			a.wtail = advance(a.wtail, tiles*tile*a.tailSize)
+		}
+	}
+	one := a
+	for t := range tokens {
+		one.y = (*float32)(unsafe.Add(unsafe.Pointer(a.y), t*a.ldy))
+		one.x = (*float32)(unsafe.Add(unsafe.Pointer(a.x), t*a.ldx))
+		if a.xtail != nil {
+			one.xtail = (*float32)(unsafe.Add(unsafe.Pointer(a.xtail), 32*t))
+		}
+		one.call(1, 1, rows)
 	}
 }
 
-// dotWide runs the kernel of 3 tokens and 4 rows. Strides are in bytes.
-func dotWide(kind dotKind, y *float32, ldy int, w *byte, ldw int, x *float32, ldx, n int, wtail *byte, xtail *float32) {
-	switch kind {
-	case dotF32:
-		dotF32x4x3AVX2(y, ldy, w, ldw, x, ldx, n, wtail, xtail)
-	case dotBF16:
-		dotBF16x4x3AVX2(y, ldy, w, ldw, x, ldx, n, wtail, xtail)
-	case dotF16:
-		dotF16x4x3AVX2(y, ldy, w, ldw, x, ldx, n, wtail, xtail)
+// call runs the kernel for a shape of tile. Direct calls, because through a table
+// of functions the tails would escape to the heap.
+func (a *dotArgs) call(rows, tokens, tiles int) {
+	y, ldy, w, ldw, x, ldx, n, wtail, xtail := a.y, a.ldy, a.w, a.ldw, a.x, a.ldx, a.n, a.wtail, a.xtail
+	switch {
+	case a.kind == dotF32 && rows == 8:
+		dotF32x8x1AVX2(y, ldy, w, ldw, x, ldx, n, tiles, wtail, xtail)
+	case a.kind == dotF32 && rows == 1:
+		dotF32x1x1AVX2(y, ldy, w, ldw, x, ldx, n, tiles, wtail, xtail)
+	case a.kind == dotF32 && tokens == 2:
+		dotF32x4x2AVX2(y, ldy, w, ldw, x, ldx, n, tiles, wtail, xtail)
+	case a.kind == dotF32 && tokens == 3:
+		dotF32x4x3AVX2(y, ldy, w, ldw, x, ldx, n, tiles, wtail, xtail)
+	case a.kind == dotBF16 && rows == 8:
+		dotBF16x8x1AVX2(y, ldy, w, ldw, x, ldx, n, tiles, wtail, xtail)
+	case a.kind == dotBF16 && rows == 1:
+		dotBF16x1x1AVX2(y, ldy, w, ldw, x, ldx, n, tiles, wtail, xtail)
+	case a.kind == dotBF16 && tokens == 2:
+		dotBF16x4x2AVX2(y, ldy, w, ldw, x, ldx, n, tiles, wtail, xtail)
+	case a.kind == dotBF16 && tokens == 3:
+		dotBF16x4x3AVX2(y, ldy, w, ldw, x, ldx, n, tiles, wtail, xtail)
+	case a.kind == dotF16 && rows == 8:
+		dotF16x8x1AVX2(y, ldy, w, ldw, x, ldx, n, tiles, wtail, xtail)
+	case a.kind == dotF16 && rows == 1:
+		dotF16x1x1AVX2(y, ldy, w, ldw, x, ldx, n, tiles, wtail, xtail)
+	case a.kind == dotF16 && tokens == 2:
+		dotF16x4x2AVX2(y, ldy, w, ldw, x, ldx, n, tiles, wtail, xtail)
+	case a.kind == dotF16 && tokens == 3:
+		dotF16x4x3AVX2(y, ldy, w, ldw, x, ldx, n, tiles, wtail, xtail)
 	}
 }

@@ -234,55 +234,55 @@ func rotateAVX2(y0 *float32, y1 *float32, x0 *float32, x1 *float32, cos *float32
 	panic(noAssembly)
 }
 
-func dotF32x8AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32) {
+func dotF32x8x1AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32) {
 	panic(noAssembly)
 }
 
-func dotF32x4AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32) {
+func dotF32x1x1AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32) {
 	panic(noAssembly)
 }
 
-func dotF32x1AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32) {
+func dotF32x4x2AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32) {
 	panic(noAssembly)
 }
 
-func dotF32x4x3AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, wtail *byte, xtail *float32) {
+func dotF32x4x3AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32) {
 	panic(noAssembly)
 }
 
 func accumF32AVX2(dst *float32, p *float32, v *byte, ldv int, rows int, n int) { panic(noAssembly) }
 
-func dotBF16x8AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32) {
+func dotBF16x8x1AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32) {
 	panic(noAssembly)
 }
 
-func dotBF16x4AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32) {
+func dotBF16x1x1AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32) {
 	panic(noAssembly)
 }
 
-func dotBF16x1AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32) {
+func dotBF16x4x2AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32) {
 	panic(noAssembly)
 }
 
-func dotBF16x4x3AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, wtail *byte, xtail *float32) {
+func dotBF16x4x3AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32) {
 	panic(noAssembly)
 }
 
 func accumBF16AVX2(dst *float32, p *float32, v *byte, ldv int, rows int, n int) { panic(noAssembly) }
 
-func dotF16x8AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32) {
+func dotF16x8x1AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32) {
 	panic(noAssembly)
 }
 
-func dotF16x4AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32) {
+func dotF16x1x1AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32) {
 	panic(noAssembly)
 }
 
-func dotF16x1AVX2(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32) {
+func dotF16x4x2AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32) {
 	panic(noAssembly)
 }
 
-func dotF16x4x3AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, wtail *byte, xtail *float32) {
+func dotF16x4x3AVX2(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, wtail *byte, xtail *float32) {
 	panic(noAssembly)
 }
 

@@ -32,10 +32,9 @@ var kinds = []kind{
 func main() {
 	emit.Begin()
 	for _, k := range kinds {
-		for _, rows := range []int{8, 4, 1} {
-			one(k, rows)
+		for _, tile := range [][2]int{{8, 1}, {1, 1}, {4, 2}, {4, 3}} {
+			floats(k, tile[0], tile[1])
 		}
-		wide(k, 4, 3)
 		accumulate(k)
 	}
 	for _, rows := range []int{8, 4, 1} {
@@ -93,8 +92,8 @@ func zeroed(n int) []reg.VecVirtual {
 	return v
 }
 
-// nextTile addresses the rows eight further on, which follow when these are
-// done: tiles are walked in groups of eight rows.
+// nextTile addresses the rows that follow a group of eight, which are needed
+// when these are done.
 func nextTile(w, ldw reg.GPVirtual, rows int) emit.Rows {
 	first, skip := GP64(), GP64()
 	MOVQ(ldw, skip)
@@ -105,130 +104,108 @@ func nextTile(w, ldw reg.GPVirtual, rows int) emit.Rows {
 
 func log2(n int) int { return bits.Len(uint(n)) - 1 }
 
-// one is a tile of some rows by one token: as many independent sums as rows.
-func one(k kind, rows int) {
-	name := fmt.Sprintf("dot%sx%dAVX2", k.name, rows)
-	emit.Func(name, "func(y *float32, w *byte, ldw int, x *float32, n int, wtail *byte, xtail *float32)",
-		fmt.Sprintf("%s writes %d sums over n vectors of 8, and one more from the tails if", name, rows),
-		"wtail is not nil. ldw is in bytes.")
-	w, ldw, x, n := emit.Ptr("w"), emit.Ptr("ldw"), emit.Ptr("x"), emit.Ptr("n")
-	in := emit.NewRows(w, ldw, rows)
-	acc := zeroed(rows)
-	step := func(at func(r, i int) Mem, x Mem) {
-		xv := YMM()
-		VMOVUPS(x, xv)
-		for r := range acc {
-			if k.size == 4 {
-				VFMADD231PS(at(r, 0), xv, acc[r])
-				continue
-			}
-			wv := YMM()
-			k.load(at(r, 0), wv)
-			VFMADD231PS(wv, xv, acc[r])
-		}
-	}
-	// A cache line a row at a time, with the same line of the next tile's
-	// rows asked for: those are the bytes that follow in memory.
-	perLine := 64 / (8 * k.size)
-	var ahead emit.Rows
-	if rows == 8 {
-		ahead = nextTile(w, ldw, rows)
-	}
-	lines := GP64()
-	MOVQ(n, lines)
-	SHRQ(Imm(uint64(log2(perLine))), lines)
-	ANDQ(Imm(uint64(perLine-1)), n)
-	emit.Loop("line", lines, func() {
-		for i := range perLine {
-			step(func(r, _ int) Mem { return in.At(r, i*8*k.size) }, Mem{Base: x, Disp: 32 * i})
-		}
-		if rows == 8 {
-			for r := range rows {
-				PREFETCHT1(ahead.At(r, 0))
-			}
-			ahead.Advance(64)
-		}
-		in.Advance(64)
-		ADDQ(U32(uint32(32*perLine)), x)
-	})
-	emit.Loop("vector", n, func() {
-		step(func(r, _ int) Mem { return in.At(r, 0) }, Mem{Base: x})
-		in.Advance(8 * k.size)
-		ADDQ(U32(32), x)
-	})
-	wt, xt := emit.Ptr("wtail"), emit.Ptr("xtail")
-	TESTQ(wt, wt)
-	JZ(LabelRef("done"))
-	step(func(r, _ int) Mem { return Mem{Base: wt, Disp: r * 8 * k.size} }, Mem{Base: xt})
-	Label("done")
-	y := emit.Ptr("y")
-	if rows == 1 {
-		VMOVSS(foldOne(acc[0], vaddps), Mem{Base: y})
-	}
-	for r := 0; r+4 <= rows; r += 4 {
-		VMOVUPS(fold([4]reg.VecVirtual(acc[r:r+4]), vaddps), Mem{Base: y, Disp: 4 * r})
-	}
-	emit.Ret()
+// copyOf leaves the original alone.
+func copyOf(r reg.GPVirtual) reg.GPVirtual {
+	c := GP64()
+	MOVQ(r, c)
+	return c
 }
 
 func vaddps(ops ...Op) { VADDPS(ops...) }
 func vpaddd(ops ...Op) { VPADDD(ops[0], ops[1], ops[2]) }
 
-// wide is a tile of 4 rows by 3 tokens: 12 sums, three tokens, one weight.
-func wide(k kind, rows, tokens int) {
+// floats is a kernel of some rows by some tokens, one tile of rows after the
+// other: 8 by 1 has as many independent sums as hide the latency, 4 by 3 takes
+// 12 registers for sums, three for tokens and one for weights.
+func floats(k kind, rows, tokens int) {
 	name := fmt.Sprintf("dot%sx%dx%dAVX2", k.name, rows, tokens)
-	emit.Func(name, "func(y *float32, ldy int, w *byte, ldw int, x *float32, ldx, n int, wtail *byte, xtail *float32)",
-		fmt.Sprintf("%s writes %d sums for each of %d tokens. Strides are in bytes.", name, rows, tokens))
-	w, ldw := emit.Ptr("w"), emit.Ptr("ldw")
-	in := emit.NewRows(w, ldw, rows)
-	xs := emit.NewRows(emit.Ptr("x"), emit.Ptr("ldx"), tokens)
-	n := emit.Ptr("n")
-	acc := zeroed(rows * tokens)
-	step := func(w func(r int) Mem, x func(t int) Mem) {
-		xv := make([]reg.VecVirtual, tokens)
-		for t := range xv {
-			xv[t] = YMM()
-			VMOVUPS(x(t), xv[t])
-		}
-		for r := range rows {
-			wv := YMM()
-			k.load(w(r), wv)
+	emit.Func(name, "func(y *float32, ldy int, w *byte, ldw int, x *float32, ldx, n, tiles int, wtail *byte, xtail *float32)",
+		fmt.Sprintf("%s writes, for each of %d tokens, %d sums a tile over n vectors of 8, and one", name, tokens, rows),
+		"more from the tails if wtail is not nil. Strides are in bytes.")
+	w, ldw, y, tiles := emit.Ptr("w"), emit.Ptr("ldw"), emit.Ptr("y"), emit.Ptr("tiles")
+	wt := emit.Ptr("wtail")
+	emit.Loop("tile", tiles, func() {
+		acc := zeroed(rows * tokens)
+		step := func(w func(r int) Mem, x func(t int) Mem) {
+			xv := make([]reg.VecVirtual, tokens)
 			for t := range xv {
-				VFMADD231PS(wv, xv[t], acc[t*rows+r])
+				xv[t] = YMM()
+				VMOVUPS(x(t), xv[t])
+			}
+			for r := range rows {
+				if k.size == 4 && tokens == 1 {
+					VFMADD231PS(w(r), xv[0], acc[r])
+					continue
+				}
+				wv := YMM()
+				k.load(w(r), wv)
+				for t := range xv {
+					VFMADD231PS(wv, xv[t], acc[t*rows+r])
+				}
 			}
 		}
-	}
-	perLine := 64 / (8 * k.size)
-	ahead := nextTile(w, ldw, rows)
-	lines := GP64()
-	MOVQ(n, lines)
-	SHRQ(Imm(uint64(log2(perLine))), lines)
-	ANDQ(Imm(uint64(perLine-1)), n)
-	emit.Loop("line", lines, func() {
-		for i := range perLine {
-			step(func(r int) Mem { return in.At(r, i*8*k.size) }, func(t int) Mem { return xs.At(t, 32*i) })
+		in := emit.NewRows(copyOf(w), ldw, rows)
+		x := emit.Ptr("x")
+		xs := emit.Rows{}
+		if tokens > 1 {
+			xs = emit.NewRows(x, emit.Ptr("ldx"), tokens)
+		} else {
+			xs = emit.NewRows(x, ldw, 1)
 		}
-		for r := range rows {
-			PREFETCHT1(ahead.At(r, 0))
+		// A cache line a row at a time, with the same line of the next rows
+		// asked for.
+		perLine := 64 / (8 * k.size)
+		var ahead emit.Rows
+		if rows > 1 {
+			ahead = nextTile(w, ldw, rows)
 		}
-		ahead.Advance(64)
-		in.Advance(64)
-		xs.Advance(32 * perLine)
+		left := emit.Ptr("n")
+		SHRQ(Imm(uint64(log2(perLine))), left)
+		emit.Loop("line", left, func() {
+			for i := range perLine {
+				step(func(r int) Mem { return in.At(r, i*8*k.size) }, func(t int) Mem { return xs.At(t, 32*i) })
+			}
+			if rows > 1 {
+				for r := range rows {
+					PREFETCHT1(ahead.At(r, 0))
+				}
+				ahead.Advance(64)
+			}
+			in.Advance(64)
+			xs.Advance(32 * perLine)
+		})
+		Load(Param("n"), left)
+		ANDQ(Imm(uint64(perLine-1)), left)
+		emit.Loop("vector", left, func() {
+			step(func(r int) Mem { return in.At(r, 0) }, func(t int) Mem { return xs.At(t, 0) })
+			in.Advance(8 * k.size)
+			xs.Advance(32)
+		})
+		TESTQ(wt, wt)
+		JZ(LabelRef("whole"))
+		xt := emit.Ptr("xtail")
+		step(func(r int) Mem { return Mem{Base: wt, Disp: r * 8 * k.size} }, func(t int) Mem { return Mem{Base: xt, Disp: 32 * t} })
+		ADDQ(U32(uint32(rows*8*k.size)), wt)
+		Label("whole")
+		out := emit.NewRows(y, ldw, 1)
+		if tokens > 1 {
+			out = emit.NewRows(y, emit.Ptr("ldy"), tokens)
+		}
+		for t := range tokens {
+			if rows == 1 {
+				VMOVSS(foldOne(acc[0], vaddps), out.At(t, 0))
+			}
+			for r := 0; r+4 <= rows; r += 4 {
+				VMOVUPS(fold([4]reg.VecVirtual(acc[t*rows+r:]), vaddps), out.At(t, 4*r))
+			}
+		}
+		ADDQ(Imm(uint64(4*rows)), y)
+		for skip := rows; skip > 0; {
+			by := min(skip, 8)
+			LEAQ(Mem{Base: w, Index: ldw, Scale: uint8(by)}, w)
+			skip -= by
+		}
 	})
-	emit.Loop("vector", n, func() {
-		step(func(r int) Mem { return in.At(r, 0) }, func(t int) Mem { return xs.At(t, 0) })
-		in.Advance(8 * k.size)
-		xs.Advance(32)
-	})
-	wt, xt := emit.Ptr("wtail"), emit.Ptr("xtail")
-	TESTQ(wt, wt)
-	JZ(LabelRef("done"))
-	step(func(r int) Mem { return Mem{Base: wt, Disp: r * 8 * k.size} }, func(t int) Mem { return Mem{Base: xt, Disp: 32 * t} })
-	Label("done")
-	out := emit.NewRows(emit.Ptr("y"), emit.Ptr("ldy"), tokens)
-	for t := range tokens {
-		VMOVUPS(fold([4]reg.VecVirtual(acc[t*rows:]), vaddps), out.At(t, 0))
-	}
 	emit.Ret()
 }
 
