@@ -22,6 +22,14 @@ type Options struct {
 	Portable bool
 }
 
+// name is the device's: the narrow instruction sets differ in few kernels.
+func name(isa asm.ISA) string {
+	if isa == asm.AVXVNNI {
+		isa = asm.AVX2
+	}
+	return isa.String()
+}
+
 // Device returns the device of this processor, named after the instruction set
 // it uses: "avx512" or "avx2". Close ends its workers. The error says what the
 // processor lacks.
@@ -44,20 +52,19 @@ func Device(o Options) (*host.Device, error) {
 	for _, name := range set.Names() {
 		has[devices.Feature(name)] = true
 	}
-	c := host.Config{Name: isa.String(), Has: func(f devices.Feature) bool { return has[f] }, Threads: o.Threads}
-	c.Threads = threads(o.Threads)
+	c := host.Config{Name: name(isa), Has: func(f devices.Feature) bool { return has[f] }, Threads: threads(o.Threads)}
 	angles := newAngles()
+	unit := func(isa asm.ISA, needs ...devices.Feature) *unit {
+		return &unit{isa: isa, threads: c.Threads, angles: angles, needs: needs}
+	}
 	if isa == asm.Generic {
-		u := &unit{isa: asm.Generic, threads: c.Threads, angles: angles}
-		c.Kernels = u.kernels()
-		c.Layouts = u.layouts()
+		u := unit(asm.Generic)
+		c.Kernels, c.Layouts = u.kernels(), u.layouts()
 	} else {
-		wide := &unit{isa: asm.AVX512, threads: c.Threads, angles: angles,
-			needs: []devices.Feature{"avx512", "avx512vnni"}}
-		narrow := &unit{isa: asm.AVX2, threads: c.Threads, angles: angles,
-			needs: []devices.Feature{"avx2", "fma", "f16c"}}
-		c.Kernels = append(wide.wideKernels(), narrow.kernels()...)
-		c.Layouts = narrow.layouts()
+		c.Kernels = unit(asm.AVX512, "avx512", "avx512vnni").wideKernels()
+		c.Kernels = append(c.Kernels, unit(asm.AVXVNNI, "avxvnni").linearKernels()...)
+		u := unit(asm.AVX2, "avx2", "fma", "f16c")
+		c.Kernels, c.Layouts = append(c.Kernels, u.kernels()...), u.layouts()
 	}
 	c.Kernels = append(c.Kernels, host.RefKernel())
 	return host.New(c), nil

@@ -58,17 +58,14 @@ func (u *unit) linearRow(op *graph.OpDef, layouts []graph.Layout, inPlace []grap
 
 // linearCost is the larger of the time to read the weights and to multiply.
 func (u *unit) linearCost(c *devices.Call) float64 {
-	macs := 90.0 // a nanosecond
-	if u.isa == asm.AVX512 {
-		macs = 180
-	}
+	macs := map[asm.ISA]float64{asm.AVX2: 90, asm.AVXVNNI: 120, asm.AVX512: 180}[u.isa] // a nanosecond
 	m, weights := float64(first(c.In[0])), 0.0
 	for _, o := range c.In {
 		if o.Elem == graph.Tern {
 			weights += float64(o.Len())
 		}
 	}
-	return costCall + max(weights/4/rateBytes, m*weights/macs)
+	return costCall + max(weights/4/rateBytes, m*weights/max(macs, 1))
 }
 
 // product is one matrix with its epilogue: accumulators as they are, or scaled
