@@ -39,7 +39,15 @@ func (a QuantAttrs) Scale(row []float32) float32 {
 	for _, v := range row {
 		most = max(most, float32(math.Abs(float64(v))))
 	}
-	return a.QMax() / max(most, ActEps)
+	return a.ScaleOf(most)
+}
+
+// ScaleOf is Scale of a row with the given largest absolute value. It rounds
+// twice, reciprocal first: so the published models compute it (PyTorch divides a
+// number by a tensor that way), and a code can hang on the last bit.
+func (a QuantAttrs) ScaleOf(absmax float32) float32 {
+	inverse := 1 / max(absmax, ActEps)
+	return inverse * a.QMax()
 }
 
 // Code returns the integer code of x under scale s.

@@ -6,8 +6,9 @@ import "math"
 // from, as in the published model's activation quantiser.
 const actEps = 1e-5
 
-// actScale is 127/max(absmax, 1e-5), what a row is multiplied with.
-func actScale(absmax float32) float32 { return 127 / max(absmax, actEps) }
+// actScale is 127/max(absmax, 1e-5), what a row is multiplied with. The
+// reciprocal is rounded first, as ops.QuantAttrs.ScaleOf does.
+func actScale(absmax float32) float32 { return 1 / max(absmax, actEps) * 127 }
 
 // roundI8 is clamp(round_half_even(v), -128, 127).
 func roundI8(v float32) int8 {

@@ -104,7 +104,7 @@ func TestQuantizeI8(t *testing.T) {
 		for _, x := range append(inputs, ties) {
 			gx, q := guardedCopy(t, x, front), guarded[int8](t, n, front)
 			scale, sum := isa.QuantizeI8(q, gx)
-			want, s := make([]int8, n), 127/max(Generic.AbsMax(x), 1e-5)
+			want, s := make([]int8, n), 1/max(Generic.AbsMax(x), 1e-5)*127
 			for i, v := range x {
 				want[i] = int8(min(max(math.RoundToEven(float64(v*s)), -128), 127))
 			}
