@@ -44,7 +44,7 @@ func (u *unit) optimizerKernels() []devices.Kernel {
 				attrs := c.Attrs.(ops.AdamWAttrs)
 				return rowChunks(c, len(p), 1, func(from, to int) {
 					s := ops.NewAdamWStep(attrs, hyper, factor[0])
-					u.isa.AdamWWith(p[from:to], g[from:to], m[from:to], v[from:to], asm.AdamWFactors{
+					u.isa.AdamW(p[from:to], g[from:to], m[from:to], v[from:to], asm.AdamW{
 						Grad: s.Factor, Decay: s.Keep, Beta1: s.Beta1, Mix1: s.Rest1, Beta2: s.Beta2, Mix2: s.Rest2,
 						InvRoot: 1 / s.BC2, Eps: s.Eps, Rate: s.Step,
 					})

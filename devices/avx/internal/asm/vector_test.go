@@ -287,8 +287,8 @@ func TestSoftmax(t *testing.T) {
 }
 
 func TestAdamW(t *testing.T) {
+	const lr, beta1, beta2, eps, decay, factor = 1e-2, 0.9, 0.95, 1e-8, 0.1, 0.5
 	eachLength(t, func(t *testing.T, isa ISA, n int, front bool) {
-		step := AdamW{LR: 1e-2, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDecay: 0.1, GradScale: 0.5}
 		var got, want [4][]float32 // p, g, m, v
 		for i := range got {
 			x := randF32(uint64(11+i), n)
@@ -301,16 +301,19 @@ func TestAdamW(t *testing.T) {
 		for i, v := range got[0] {
 			p64[i] = float64(v)
 		}
-		for step.Step = 1; step.Step <= 5; step.Step++ {
-			isa.AdamW(got[0], got[1], got[2], got[3], step)
-			Generic.AdamW(want[0], want[1], want[2], want[3], step)
+		for step := 1.0; step <= 5; step++ {
+			c1, c2 := 1-math.Pow(beta1, step), 1-math.Pow(beta2, step)
+			f := AdamW{
+				Grad: factor, Decay: 1 - lr*decay, Beta1: beta1, Mix1: 1 - beta1, Beta2: beta2, Mix2: 1 - beta2,
+				InvRoot: float32(1 / math.Sqrt(c2)), Eps: eps, Rate: float32(lr / c1),
+			}
+			isa.AdamW(got[0], got[1], got[2], got[3], f)
+			Generic.AdamW(want[0], want[1], want[2], want[3], f)
 			for i, g32 := range got[1] {
-				g := float64(g32) * step.GradScale
-				m64[i] = step.Beta1*m64[i] + (1-step.Beta1)*g
-				v64[i] = step.Beta2*v64[i] + (1-step.Beta2)*g*g
-				mh := m64[i] / (1 - math.Pow(step.Beta1, float64(step.Step)))
-				vh := v64[i] / (1 - math.Pow(step.Beta2, float64(step.Step)))
-				p64[i] -= step.LR*step.WeightDecay*p64[i] + step.LR*mh/(math.Sqrt(vh)+step.Eps)
+				g := float64(g32) * factor
+				m64[i] = beta1*m64[i] + (1-beta1)*g
+				v64[i] = beta2*v64[i] + (1-beta2)*g*g
+				p64[i] -= lr*decay*p64[i] + lr*(m64[i]/c1)/(math.Sqrt(v64[i]/c2)+eps)
 			}
 		}
 		for i := range got {
