@@ -57,11 +57,17 @@ var RoPEOp = graph.Define(graph.Def[RoPEAttrs]{
 	},
 })
 
-// RoPEAngle returns cos and sin of pos·theta^(−2i/headDim). The frequency is
-// rounded to f32 before the product, as the published models compute it.
+// RoPEFreq returns theta^(−2i/headDim). The exponent, the power and its
+// reciprocal are each rounded to f32, as the published models compute it: at
+// position 4095 one rounding more or less moves the angle by 2e-4.
+func RoPEFreq(theta float64, headDim, i int) float32 {
+	exponent := float32(2*i) / float32(headDim)
+	return 1 / float32(math.Pow(theta, float64(exponent)))
+}
+
+// RoPEAngle returns cos and sin of pos·RoPEFreq, the product rounded to f32.
 func RoPEAngle(theta float64, headDim, pos, i int) (cos, sin float32) {
-	freq := float32(1 / math.Pow(theta, float64(2*i)/float64(headDim)))
-	s, c := math.Sincos(float64(float32(pos) * freq))
+	s, c := math.Sincos(float64(float32(pos) * RoPEFreq(theta, headDim, i)))
 	return float32(c), float32(s)
 }
 

@@ -101,8 +101,7 @@ func (a *angles) table(theta float64, headDim int) *angleTable {
 	if t == nil {
 		t = &angleTable{theta: theta, headDim: headDim, freq: make([]float32, headDim/2)}
 		for i := range t.freq {
-			// As ops.RoPEAngle: rounded to f32 before the product.
-			t.freq[i] = float32(1 / math.Pow(theta, float64(2*i)/float64(headDim)))
+			t.freq[i] = ops.RoPEFreq(theta, headDim, i)
 		}
 		a.tables[k] = t
 	}
