@@ -287,35 +287,52 @@ func (s *selector) cheapest(n *graph.Node, fixed map[graph.Value]graph.Layout) (
 }
 
 // kernel returns the cheapest kernel for the call that keeps to the node's
-// choice, and why the others were not taken.
-func (s *selector) kernel(n *graph.Node, pick choice, call *devices.Call) (devices.Kernel, []devices.Rejection, error) {
+// choice.
+func (s *selector) kernel(n *graph.Node, pick choice, call *devices.Call) (devices.Kernel, error) {
 	own, rs := s.candidates(n, call)
-	var found *ranked
-	consider := func(k *ranked) {
+	for i := range own {
+		if own[i].equal(pick) {
+			return own[i].Kernel, nil
+		}
+	}
+	for _, k := range s.acceptingFallbacks(n, call) {
+		if k.equal(pick) {
+			return k.Kernel, nil
+		}
+	}
+	return devices.Kernel{}, &devices.NoKernelError{Device: s.dev.Name(), Op: n.Op.Name, Where: n.Where(), Rejections: rs}
+}
+
+// rejections tells why every kernel of the device's own but the taken one was
+// not taken.
+func (s *selector) rejections(n *graph.Node, pick choice, call *devices.Call, taken string) []devices.Rejection {
+	plain := *call
+	plain.In = slices.Clone(call.In)
+	for i := range plain.In {
+		plain.In[i].Layout = "" // as when kernels are chosen
+	}
+	own, rs := s.candidates(n, &plain)
+	cost := 0.0
+	for _, k := range own {
+		if k.Kernel.Name == taken {
+			cost = k.Cost
+		}
+	}
+	for _, k := range own {
 		reason := ""
 		switch {
+		case k.Kernel.Name == taken:
+			continue
 		case !slices.Equal(k.layouts, pick.layouts):
 			reason = fmt.Sprintf("it wants weights as %v, the program stores %v", k.layouts, pick.layouts)
 		case k.order != pick.order:
-			reason = fmt.Sprintf("its reduction order %s would give other bits than %s, which fits every size", k.Kernel.Order, pick.order)
-		case found != nil:
-			reason = fmt.Sprintf("slower: %.3g µs against %.3g", k.Cost/1e3, found.Cost/1e3)
+			reason = fmt.Sprintf("its reduction order %q gives other bits than %q, which fits every size", k.Kernel.Order, pick.order)
+		case k.Cost > cost:
+			reason = fmt.Sprintf("slower: %.3g µs against %.3g", k.Cost/1e3, cost/1e3)
 		default:
-			found = k
-			return
+			reason = "as fast by its estimate, but listed later"
 		}
 		rs = append(rs, devices.Rejection{Kernel: k.Kernel.Name, Reason: reason})
 	}
-	for i := range own {
-		consider(&own[i])
-	}
-	if found == nil {
-		for _, k := range s.acceptingFallbacks(n, call) {
-			consider(&k)
-		}
-	}
-	if found == nil {
-		return devices.Kernel{}, rs, &devices.NoKernelError{Device: s.dev.Name(), Op: n.Op.Name, Where: n.Where(), Rejections: rs}
-	}
-	return found.Kernel, rs, nil
+	return rs
 }

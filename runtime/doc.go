@@ -22,6 +22,25 @@
 // and captured calls. Plans are made when a step first needs them and kept; a
 // step whose plan exists allocates nothing and decides nothing.
 //
+// # Language models
+//
+// A [Session] runs what the infer pipeline makes of a language model, for many
+// sequences at once over a paged cache; a [Sampler] draws the next token.
+//
+//	s, err := runtime.NewSession(prog)
+//	q, err := s.Open()
+//	sampler, err := runtime.NewSampler(s.Vocab(), runtime.Sampling{Temperature: 0.8, TopP: 0.95})
+//	for id, err := range s.Generate(ctx, q, prompt, sampler) { … }
+//
+// Feed and Step are the pieces of Generate for callers that batch: feed any
+// number of sequences, step until nothing waits, read each one's Logits. Fork
+// shares a prefix, Truncate rewinds, End frees.
+//
+// # Training
+//
+// Parameters that a step updates are states: set them with [Run.WriteState],
+// save them with [Run.ReadState].
+//
 // # Numbers
 //
 // A plan may choose another kernel than the next one, but only among kernels

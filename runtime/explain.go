@@ -81,16 +81,17 @@ func (p *Program) storedBytes(s stored) (int, error) {
 	return l.Bytes(o.dims), nil
 }
 
-// Explain prints the program as it runs with the given symbol values, or with
-// their smallest if none are given: the kernel of each call, where results lie,
-// the memory plan, which fused ops were inlined, and why kernels were not taken.
+// Explain prints the program as it runs with the given symbol values: the kernel
+// of each call, where results lie, the memory plan, which fused ops were inlined,
+// and why kernels were not taken. Without values each symbol is 1, or as near as
+// its bounds allow.
 //
 // A result is followed by @ and its offset in the arena, or by = and the operand
 // whose memory it takes over; a packed weight by @ and its layout.
 func (p *Program) Explain(w io.Writer, syms ...int) error {
 	if len(syms) == 0 {
 		for _, s := range p.syms {
-			syms = append(syms, s.Min)
+			syms = append(syms, min(max(s.Min, 1), s.Max)) // at 0 nothing runs
 		}
 	}
 	pl, err := p.plan(syms)
@@ -171,7 +172,7 @@ func (p *Program) printRejections(b *bufio.Writer, pl *plan) {
 	var rows []row
 	for i := range pl.calls {
 		c := &pl.calls[i]
-		for _, r := range c.rejected {
+		for _, r := range p.sel.rejections(c.step.n, c.step.pick, &c.call, c.kernel.Name) {
 			k := row{c.call.Op.Name, r.Kernel, r.Reason}
 			if count[k]++; count[k] == 1 {
 				rows = append(rows, k)

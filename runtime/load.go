@@ -200,7 +200,7 @@ func (l *loader) node(n *graph.Node) error {
 		c.Out[i].Buf = buf
 	}
 	if !empty(c) {
-		k, _, err := p.sel.kernel(n, p.sel.picks[n], c)
+		k, err := p.sel.kernel(n, p.sel.picks[n], c)
 		if err != nil {
 			return err
 		}

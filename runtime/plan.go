@@ -22,12 +22,11 @@ type plan struct {
 
 // call is one kernel call of a plan.
 type call struct {
-	step     *step
-	kernel   devices.Kernel
-	rejected []devices.Rejection
-	call     devices.Call
-	in, out  []stored // where operands and results lie
-	scratch  *span
+	step    *step
+	kernel  devices.Kernel
+	call    devices.Call
+	in, out []stored // where operands and results lie
+	scratch *span
 }
 
 // operandAt is a value with its extents under the plan's symbols.
@@ -72,11 +71,11 @@ func (p *Program) plan(syms []int) (*plan, error) {
 		if empty(dc) {
 			continue
 		}
-		k, rs, err := p.sel.kernel(s.n, s.pick, dc)
+		k, err := p.sel.kernel(s.n, s.pick, dc)
 		if err != nil {
 			return nil, err
 		}
-		c := call{step: s, kernel: k, rejected: rs, call: *dc}
+		c := call{step: s, kernel: k, call: *dc}
 		for i, v := range s.in {
 			l := s.pick.layout(i)
 			c.call.In[i].Layout = l

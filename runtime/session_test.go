@@ -366,3 +366,34 @@ func TestSessionNeedsTheConvention(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// Whole steps allocate nothing: batching, sampling, kernels.
+func TestSessionStepDoesNotAllocate(t *testing.T) {
+	s := small(t, 8, 4, passes.NewCache(3, 64, 8, graph.F16))
+	sampler, err := runtime.NewSampler(s.Vocab(), runtime.Sampling{Temperature: 0.8, TopK: 20, TopP: 0.9})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := open(t, s), open(t, s)
+	ctx := t.Context()
+	step := func() {
+		for _, q := range [...]runtime.Seq{a, b} {
+			id := int32(1)
+			if l := s.Logits(q); l != nil {
+				if id, err = sampler.Next(l); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Feed(q, runtime.LastLogits, id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.Step(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step()
+	if n := testing.AllocsPerRun(20, step); n != 0 {
+		t.Errorf("%v allocations a step", n)
+	}
+}
