@@ -88,7 +88,7 @@ func TestJSONRefuses(t *testing.T) {
 		{"model/vocab", obj{"a": -1}, `vocab["a"]`},
 		{"model/vocab", obj{"a": 1.5}, `vocab["a"]`},
 		{"model/vocab", obj{"a": "1"}, `vocab["a"]`},
-		{"model/vocab", obj{"a": 1 << 31}, `vocab["a"]`},
+		{"model/vocab", obj{"a": int64(1) << 31}, `vocab["a"]`},
 		{"model/vocab", obj{"a": 1 << 30}, "highest id"},
 		{"model/vocab", obj{"a": 0, "b": 0}, "second time"},
 		{"model/vocab/日", 290, "byte alphabet"},

@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"hash/maphash"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -188,5 +189,23 @@ func TestCacheOverflow(t *testing.T) {
 	}
 	if hits < 1000 || misses < 4*cacheSlots {
 		t.Errorf("%d hits and %d misses: too few to have overflowed", hits, misses)
+	}
+}
+
+// Words whose hashes are equal must not be taken for each other.
+func TestCacheCompares(t *testing.T) {
+	c := newWordCache()
+	_, slot, _ := c.find(nil, "ab")
+	c.put(slot, "ab", []int32{7})
+	stored := c.slots[slot]
+	for _, w := range []string{"cd", "abc", "a"} {
+		h := maphash.String(c.seed, w)
+		forged := stored
+		forged.hash = uint32(h)
+		clear(c.slots)
+		c.slots[uint32(h>>32)&(cacheSlots-1)] = forged
+		if got, _, ok := c.find(nil, w); ok {
+			t.Errorf("%q is taken for \"ab\" and gives %v", w, got)
+		}
 	}
 }

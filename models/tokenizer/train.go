@@ -67,8 +67,8 @@ func NewTrainer(opt TrainOptions) (*Trainer, error) {
 
 // Feed counts the words of one text, up to the reader's end. Words do not reach
 // from one text into the next. Memory beyond the words is 1 MiB, or twice the
-// longest stretch without a place where text can be cut for certain (a blank or
-// a line break between other characters).
+// longest stretch without a place where text can be cut for certain (a blank
+// before a letter, a single line break).
 func (t *Trainer) Feed(r io.Reader) error {
 	buf := make([]byte, 0, t.chunk)
 	for {
@@ -93,14 +93,13 @@ func (t *Trainer) Feed(r io.Reader) error {
 
 // cut returns the last place in buf where a word ends whatever follows buf, and
 // where the words before are the same as if the text ended there; 0 if there is
-// none. Both hold under both rules before a blank that separates a visible
-// character from a letter, and behind a line feed that separates two visible ones.
+// none. Both hold under both rules before a blank that precedes a letter, and
+// behind a line feed that separates two visible characters.
 func (t *Trainer) cut(buf []byte) int {
-	visible := func(b byte) bool { return b > ' ' && b < 0x7f }
 	for i := len(buf) - 2; i > 0; i-- {
 		switch buf[i] {
 		case ' ':
-			if next := buf[i+1] | 0x20; visible(buf[i-1]) && next >= 'a' && next <= 'z' {
+			if next := buf[i+1] | 0x20; next >= 'a' && next <= 'z' {
 				return i
 			}
 		case '\n':

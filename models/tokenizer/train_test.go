@@ -140,12 +140,12 @@ func TestTrainEqualsNaive(t *testing.T) {
 // However the text arrives in reads, the words are those of the whole text.
 func TestFeedCutsNoWord(t *testing.T) {
 	rng := rand.New(rand.NewPCG(9, 10))
-	for i := range 400 {
+	for i := range 2000 {
 		split := []Split{SplitGPT2, SplitLlama3}[i%2]
 		var text strings.Builder
 		for range rng.IntN(30) {
 			text.WriteString(randomText(rng))
-			text.WriteString([]string{"", " word", "x\ny", "! a"}[rng.IntN(4)])
+			text.WriteString([]string{"", " word", "x\ny", "! a", "é\n\u2003\u3000z", "\n\t  a", "x\n\n é"}[rng.IntN(7)])
 		}
 		want := map[string]int64{}
 		for _, w := range split.Words(text.String()) {

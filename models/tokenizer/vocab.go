@@ -190,7 +190,7 @@ func (t *Tokenizer) Vocab() (Vocab, error) {
 	switch {
 	case t.split == SplitLlama3:
 		v.Pre = "llama-bpe"
-	case t.split == SplitGPT2, len(t.merges) == 0: // bytes alone read the same under any rule
+	case t.split == SplitGPT2, t.pairs == nil: // bytes alone read the same under any rule
 		v.Pre = "gpt-2"
 	default:
 		return Vocab{}, fmt.Errorf("tokenizer: %s: GGUF has no name for the split rule %s", t.name, t.split)
