@@ -186,6 +186,19 @@ func TestDotAllocatesNothing(t *testing.T) {
 	})
 }
 
+func TestDotEmpty(t *testing.T) {
+	eachISA(t, func(t *testing.T, isa ISA) {
+		y, y8 := []float32{7, 7}, []int32{7, 7}
+		isa.DotF32(y, 1, nil, 0, nil, 4, 0, 2, 4)
+		isa.DotF32(y[:1], 1, nil, 0, nil, 0, 1, 1, 0)
+		isa.DotBF16(y[1:], 1, nil, 0, nil, 0, 1, 1, 0)
+		isa.DotI8(y8[:1], 1, nil, 0, nil, 0, 1, 1, 0)
+		if y[0] != 0 || y[1] != 0 || y8[0] != 0 || y8[1] != 7 {
+			t.Fatalf("sums of nothing: %v %v, want 0", y, y8)
+		}
+	})
+}
+
 func TestDotChecksShapes(t *testing.T) {
 	for name, f := range map[string]func(){
 		"w short": func() { AVX2.DotF32(make([]float32, 4), 4, make([]float32, 31), 8, make([]float32, 8), 8, 4, 1, 8) },

@@ -14,7 +14,7 @@ import (
 
 var productShapes = [][3]int{ // m, n, k
 	{1, 1, 1}, {1, 16, 8}, {6, 16, 4}, {5, 15, 3}, {7, 17, 9}, {12, 32, 16}, {13, 33, 257}, {48, 64, 5}, {49, 48, 31},
-	{100, 47, 256}, {97, 300, 100}, {25, 280, 513}, {3, 600, 20}, {130, 20, 300},
+	{50, 47, 256}, {97, 290, 30}, {13, 35, 513}, {3, 600, 20}, {100, 20, 260},
 }
 
 func TestProduct(t *testing.T) {
@@ -25,6 +25,37 @@ func TestProduct(t *testing.T) {
 			for variant := range 8 {
 				checkProduct(t, isa, three, s[0], s[1], s[2], variant&1 != 0, variant&2 != 0, variant&4 != 0, i%2 == 0)
 			}
+		}
+	})
+}
+
+// Every height and width of tile.
+func TestProductTiles(t *testing.T) {
+	eachISA(t, func(t *testing.T, isa ISA) {
+		for m := 1; m <= 13; m++ {
+			for _, n := range []int{16, 32, 37} {
+				checkProduct(t, isa, nil, m, n, 20, false, true, m%2 == 0, false)
+			}
+		}
+	})
+}
+
+// Rows of A that collide in the cache are copied; that must not show.
+func TestProductCollidingRows(t *testing.T) {
+	eachISA(t, func(t *testing.T, isa ISA) {
+		const m, n, k, near = 61, 20, 512, 512
+		b := operand(t, 1, k, n, false, false)
+		a := Mat{randF32(2, m*k), near, false}
+		far := Mat{make([]float32, m*(near+1)), near + 1, false}
+		for i := range m {
+			copy(far.Data[i*far.Ld:], a.Data[i*near:][:k])
+		}
+		got, want := make([]float32, m*n), make([]float32, m*n)
+		multiply(t, isa, nil, got, n, a, b, m, n, k, false)
+		multiply(t, isa, nil, want, n, far, b, m, n, k, false)
+		sameBits(t, "colliding rows", got, want)
+		if got[0] == 0 && got[1] == 0 {
+			t.Fatal("nothing was computed")
 		}
 	})
 }
