@@ -13,6 +13,10 @@
 // training. A file that asks for anything that is not implemented exactly is
 // refused with the name of that thing; it is never approximated.
 //
+// Letters, numbers and white space are those of Go's unicode package (Unicode 15
+// in Go 1.26). A library with a newer Unicode cuts differently at the characters
+// that it has gained, such as the hieroglyphs added in Unicode 16.
+//
 // Text that looks like a special token is plain text unless [Specials] is given.
 // A [Tokenizer] is immutable and safe for concurrent use.
 package tokenizer
