@@ -13,5 +13,13 @@ func All() []*graph.OpDef {
 		SoftmaxOp.OpDef, SoftmaxGradOp.OpDef, CrossEntropyOp.OpDef, CrossEntropyGradOp.OpDef,
 		SqSumOp.OpDef, ClipOp.OpDef, AdamWOp.OpDef,
 		QuantActOp.OpDef, FakeQuantOp.OpDef,
+		SubOp.OpDef, DivOp.OpDef, CompareOp.OpDef, ReLUOp.OpDef, ReLUGradOp.OpDef,
+		ExpOp.OpDef, ExpGradOp.OpDef, Expm1Op.OpDef, Expm1GradOp.OpDef,
+		LogOp.OpDef, LogGradOp.OpDef, Log1pOp.OpDef, Log1pGradOp.OpDef, LogSoftmaxOp.OpDef,
+		TanhOp.OpDef, TanhGradOp.OpDef, SigmoidOp.OpDef, SigmoidGradOp.OpDef,
+		SoftplusOp.OpDef, SoftplusGradOp.OpDef, SqrtOp.OpDef, SqrtGradOp.OpDef,
+		SinOp.OpDef, SinGradOp.OpDef, CosOp.OpDef, CosGradOp.OpDef, AbsOp.OpDef, AbsGradOp.OpDef,
+		SumAxisOp.OpDef, BroadcastOp.OpDef, BroadcastGradOp.OpDef, ReshapeOp.OpDef, TransposeOp.OpDef,
+		SliceOp.OpDef, PadOp.OpDef, ConcatOp.OpDef, BatchMatMulOp.OpDef,
 	}
 }

@@ -1,6 +1,7 @@
 package ops_test
 
 import (
+	"maps"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -188,6 +189,7 @@ func cases() map[string][]opcheck.Case {
 			{Name: "4 bits", Attrs: ops.QuantAttrs{Bits: 4, Round: "even"}, In: []graph.Tensor{f(rows, 5)}, Sym: rows, Through: []int{0}},
 		},
 	}
+	maps.Copy(cs, arrayCases())
 	for _, list := range cs {
 		for i := range list {
 			if list[i].Attrs == nil {

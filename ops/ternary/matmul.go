@@ -6,7 +6,7 @@ import (
 )
 
 // MatMulOp is the exact product of int8 activations and ternary weights:
-// y[i,n] = Σ_k q[i,k]·t[n,k] in int32. |y| ≤ 128·K, so K may be up to 2^24.
+// y[i,n] = Σ_k q[i,k]·t[n,k] in int32. |y| ≤ 128·K, so K must be below 2^24.
 var MatMulOp = graph.Define(graph.Def[graph.None]{
 	Name: "ternary.matmul", Doc: "y = q tᵀ in int32", In: "q, t", Out: "y", Exact: true,
 	Rowwise: []int{0},

@@ -26,7 +26,9 @@ func (a ScaleAttrs) check() error {
 }
 
 // InverseScale returns s = 1/max(mean|w|, WeightEps) in f32, the factor that
-// brings weights to the ternary grid. The mean is accumulated in float64.
+// brings weights to the ternary grid. The mean is accumulated in float64: the
+// published models sum in f32, in an order that depends on their threads, and
+// differ from it by at most 1.6e-7 on the reference models, without a code.
 func InverseScale(w []float32) float32 {
 	var sum float64
 	for _, v := range w {
