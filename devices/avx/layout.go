@@ -43,10 +43,8 @@ func (u *unit) packTernary(in, out devices.Operand) (devices.Launch, error) {
 	}
 	return host.Chunks(&devices.Call{}, n, packPanels*asm.PanelRows, func(from, to int) {
 		rows := codes[from*k : to*k]
-		for i, v := range rows {
-			if uint8(v+1) > 2 {
-				host.Fail(fmt.Errorf("weight code %d at row %d, column %d is not ternary", v, from+i/k, i%k))
-			}
+		if i := asm.NotTernary(rows); i >= 0 {
+			host.Fail(fmt.Errorf("weight code %d at row %d, column %d is not ternary", rows[i], from+i/k, i%k))
 		}
 		asm.PackTernaryRows(packed, rows, n, k, from, to)
 	}), nil

@@ -57,11 +57,7 @@ func PackTernaryRows(dst []byte, codes []int8, n, k, r0, r1 int) {
 		panel := dst[p*pb : (p+1)*pb]
 		clear(panel)
 		for r := range min(PanelRows, r1-p*PanelRows) {
-			row := codes[(p*PanelRows+r-r0)*k:][:k]
-			for i, c := range row {
-				b := i/BlockCols*blockBytes + 4*r + i%4
-				panel[b] |= byte(c+1) & 3 << (2 * (i % BlockCols / 4))
-			}
+			packRow(panel, codes[(p*PanelRows+r-r0)*k:][:k], r)
 		}
 	}
 }
