@@ -32,7 +32,7 @@ func underTest() map[string]passes.Pass {
 		passes.LastRow(8),
 		passes.LowerBitLinear(func(p string) bool { return strings.HasPrefix(p, "packed") }),
 		passes.CSE(), passes.Fold(), passes.DCE(), passes.MergeSiblings(),
-		passes.InsertQuantize(), passes.DropQuantize(), passes.Inline(nil), passes.Grad(nil),
+		passes.InsertQuantize(), passes.DropQuantize(), passes.Inline(nil), passes.FoldTransposes(), passes.Grad(nil),
 		passes.Fuse(bitlinear.Fused()...),
 		passes.Ternarize(bitlinear.Default, func(_ *graph.Node, p string) bool { return strings.HasPrefix(p, "big") }),
 		{Name: "optimizer", Run: func(g *graph.Graph) (*graph.Graph, error) {

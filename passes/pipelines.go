@@ -47,6 +47,7 @@ func Train(o TrainOptions) Pipeline {
 	p := Pipeline{
 		quantize,
 		Inline(nil),
+		FoldTransposes(),
 		CSE(),
 		Grad(o.AdamW.Want),
 		Optimizer(o.AdamW),
@@ -67,7 +68,7 @@ func Eval(plain bool) Pipeline {
 	if plain {
 		quantize = DropQuantize()
 	}
-	return Pipeline{quantize, Inline(nil), CSE(), DCE()}
+	return Pipeline{quantize, Inline(nil), FoldTransposes(), CSE(), DCE()}
 }
 
 // Constraint says that one pass must come before another in every pipeline
@@ -82,6 +83,8 @@ var Order = []Constraint{
 	{"cse", "merge-siblings", "siblings are recognised by their common quantized input"},
 	{"merge-siblings", "fuse", "fuse would bind each projection alone first"},
 	{"insert-quantize", "inline", "a bitlinear is inlined too, but inside a pass that dumps can show"},
+	{"inline", "fold-transposes", "the transposes stand before quantizers inside a bitlinear"},
+	{"fold-transposes", "grad", "a gradient then has the form that its param is stored in"},
 	{"inline", "grad", "fused ops have no gradient of their own"},
 	{"grad", "optimizer", "the optimizer consumes the gradients among the outputs"},
 	{"grad", "fuse", "a fused op could not be differentiated"},

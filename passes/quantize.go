@@ -8,19 +8,34 @@ import (
 )
 
 // Ternarize turns the linear layers for which choose is true into BitLinears.
-// A linear layer is a matmul with a transposed right operand that is an f32
-// param.
+// A linear layer is a matmul with an f32 param as its right operand, [N,K] if it
+// is read transposed and [K,N] if not, or as its left operand, [N,K], with
+// activations in columns. The matmul's form is kept by transposes around the
+// BitLinear, which FoldTransposes removes again in training and which are
+// computed once, at load, in inference.
 func Ternarize(attrs bitlinear.Attrs, choose func(n *graph.Node, param string) bool) Pass {
 	return rewrite("ternarize", func(rw *graph.Rewriter, n *graph.Node) ([]graph.Value, bool) {
 		a, ok := ops.MatMulOp.Of(n)
-		if !ok || a.TA || !a.TB {
+		if !ok {
 			return nil, false
 		}
-		w := n.In[1]
-		if w.Op() != graph.ParamOp.OpDef || w.Type().Elem != graph.F32 || !choose(n, graph.SourceName(w.Node())) {
-			return nil, false
+		weight := func(v graph.Value) bool {
+			return v.Op() == graph.ParamOp.OpDef && v.Type().Elem == graph.F32 && choose(n, graph.SourceName(v.Node()))
 		}
-		return bitlinear.Op.Emit(attrs, rw.GetAll(n.In)...), true
+		turned := func(v graph.Value, turn bool) graph.Value {
+			if turn {
+				v = ops.Transpose(v)
+			}
+			return v
+		}
+		linear := func(x, w graph.Value) graph.Value { return bitlinear.Op.One(attrs, x, w) }
+		switch in := n.In; {
+		case weight(in[1]):
+			return []graph.Value{linear(turned(rw.Get(in[0]), a.TA), turned(rw.Get(in[1]), !a.TB))}, true
+		case weight(in[0]):
+			return []graph.Value{turned(linear(turned(rw.Get(in[1]), !a.TB), turned(rw.Get(in[0]), a.TA)), true)}, true
+		}
+		return nil, false
 	})
 }
 
