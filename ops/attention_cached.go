@@ -39,6 +39,9 @@ var CachedAttentionOp = graph.Define(graph.Def[AttentionAttrs]{
 		acc := make([]float64, hd)
 		var p []float64
 		for i, pos := range in[4].I32() {
+			if pos < 0 {
+				return fmt.Errorf("token %d: position %d", i, pos)
+			}
 			first := 0
 			if a.Window > 0 {
 				first = max(0, int(pos)-a.Window+1)
@@ -89,7 +92,7 @@ type Pages struct {
 
 // Row returns the cache row of position pos of sequence seq.
 func (p Pages) Row(seq, pos int) (int, error) {
-	if seq < 0 || pos < 0 || pos/p.Size >= p.Width || (seq+1)*p.Width > len(p.Table) {
+	if p.Size <= 0 || pos < 0 || pos/p.Size >= p.Width || seq < 0 || seq >= len(p.Table)/p.Width {
 		return 0, fmt.Errorf("sequence %d, position %d is outside the block table (%d positions a sequence)", seq, pos, p.Width*p.Size)
 	}
 	b := int(p.Table[seq*p.Width+pos/p.Size])
