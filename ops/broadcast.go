@@ -6,19 +6,20 @@ import (
 	"github.com/trit-ml/trit/graph"
 )
 
-// BroadcastAttrs says whether the repeated values are divided by the number of
-// repeats: the gradient of a mean.
-type BroadcastAttrs struct{ Mean bool }
+// BroadcastAttrs holds the larger shape in the textual form, such as "[S,8]",
+// and whether values are divided by the number of repeats: the gradient of a
+// mean.
+type BroadcastAttrs struct {
+	Shape string
+	Mean  bool
+}
 
-// BroadcastOp repeats x along the axes where its extent is 1 and like's is not.
-// Only the shape of like is read.
+// BroadcastOp repeats x along the axes where its extent is 1 and the new shape's
+// is not.
 var BroadcastOp = graph.Define(graph.Def[BroadcastAttrs]{
-	Name: "broadcast", Doc: "x repeated along its axes of extent 1, to the shape of like", In: "x, like", Out: "y",
-	Infer: func(_ BroadcastAttrs, in []graph.Type) ([]graph.Type, error) {
-		if err := Check(in, F32("x", -1), F32("like", -1)); err != nil {
-			return nil, err
-		}
-		return one(in[1]), broadcasts("x", in[0], "like", in[1])
+	Name: "broadcast", Doc: "x repeated along axes of extent 1", In: "x", Out: "y",
+	Infer: func(a BroadcastAttrs, in []graph.Type) ([]graph.Type, error) {
+		return a.infer(in, func(x, y graph.Type) bool { return broadcasts(x.Shape, y.Shape) })
 	},
 	Ref: func(a BroadcastAttrs, in, out []graph.Tensor) error {
 		x, y := in[0].F32(), out[0].F32()
@@ -35,33 +36,31 @@ var BroadcastOp = graph.Define(graph.Def[BroadcastAttrs]{
 		return nil
 	},
 	Grad: func(a BroadcastAttrs, c *graph.GradCtx) ([]graph.Value, error) {
-		return BroadcastGradOp.Emit(a, c.DOut[0], c.In[0]), nil
+		a.Shape = c.In[0].Type().Shape.String()
+		return BroadcastGradOp.Emit(a, c.DOut[0]), nil
 	},
 })
 
-// Broadcast returns x repeated along its axes of extent 1 to the shape of like.
-func Broadcast(x, like graph.Value) graph.Value {
-	return BroadcastOp.One(BroadcastAttrs{}, x, like)
+// Broadcast returns x repeated along its axes of extent 1 to the given shape.
+func Broadcast(x graph.Value, shape ...graph.Dim) graph.Value {
+	return BroadcastOp.One(BroadcastAttrs{Shape: graph.Shape(shape).String()}, x)
 }
 
-// BroadcastGradOp adds what a broadcast repeated. Only the shape of x is read.
+// BroadcastGradOp adds what a broadcast repeated; the shape is the smaller one.
 var BroadcastGradOp = graph.Define(graph.Def[BroadcastAttrs]{
-	Name: "broadcast.grad", Doc: "dy summed along the axes where x has extent 1", In: "dy, x", Out: "dx",
-	Infer: func(_ BroadcastAttrs, in []graph.Type) ([]graph.Type, error) {
-		if err := Check(in, F32("dy", -1), F32("x", -1)); err != nil {
-			return nil, err
-		}
-		return one(in[1]), broadcasts("x", in[1], "dy", in[0])
+	Name: "broadcast.grad", Doc: "dy summed along the axes where the shape has extent 1", In: "dy", Out: "dx",
+	Infer: func(a BroadcastAttrs, in []graph.Type) ([]graph.Type, error) {
+		return a.infer(in, func(dy, dx graph.Type) bool { return broadcasts(dx.Shape, dy.Shape) })
 	},
 	Ref: func(a BroadcastAttrs, in, out []graph.Tensor) error {
 		dy, dx := in[0].F32(), out[0].F32()
 		sums := make([]float64, len(dx))
+		by := 1.0
 		if len(dy) > 0 {
 			gather(sums, dy, out[0].Dims, in[0].Dims)
-		}
-		by := 1.0
-		if a.Mean && len(dy) > 0 {
-			by = float64(len(dx)) / float64(len(dy))
+			if a.Mean {
+				by = float64(len(dx)) / float64(len(dy))
+			}
 		}
 		for i, v := range sums {
 			dx[i] = float32(v * by)
@@ -70,17 +69,26 @@ var BroadcastGradOp = graph.Define(graph.Def[BroadcastAttrs]{
 	},
 })
 
-// broadcasts requires the small type to have the axes of the big one, with the
-// same extents or 1.
-func broadcasts(sName string, s graph.Type, bName string, b graph.Type) error {
-	ok := s.Rank() == b.Rank()
-	for i := 0; ok && i < s.Rank(); i++ {
-		ok = s.Shape[i] == b.Shape[i] || s.Shape[i] == graph.C(1)
+func (a BroadcastAttrs) infer(in []graph.Type, ok func(x, y graph.Type) bool) ([]graph.Type, error) {
+	if err := Check(in, F32("the operand", -1)); err != nil {
+		return nil, err
 	}
-	if !ok {
-		return fmt.Errorf("%s is %s but %s is %s; %s needs the same axes, with the same extents or 1", sName, s, bName, b, sName)
+	y, err := graph.ParseType("f32" + a.Shape)
+	if err != nil {
+		return nil, fmt.Errorf("bad shape %q: %w", a.Shape, err)
 	}
-	return nil
+	if !ok(in[0], y) {
+		return nil, fmt.Errorf("the operand is %s, the shape %s; the smaller one needs the axes of the larger, with the same extents or 1", in[0], a.Shape)
+	}
+	return one(y), nil
+}
+
+func broadcasts(small, big graph.Shape) bool {
+	ok := len(small) == len(big)
+	for i := 0; ok && i < len(small); i++ {
+		ok = small[i] == big[i] || small[i] == graph.C(1)
+	}
+	return ok
 }
 
 // gather adds y to the elements of x that it was repeated from.
@@ -104,18 +112,15 @@ func gather(x []float64, y []float32, xd, yd []int) {
 
 // repeat fills y from x, axis by axis.
 func repeat(y, x []float32, yd, xd []int) {
-	if len(yd) == 0 {
-		y[0] = x[0]
+	if len(x) == len(y) {
+		copy(y, x)
 		return
 	}
 	ys := len(y) / yd[0]
 	if xd[0] == yd[0] {
-		if xs := len(x) / xd[0]; xs == ys {
-			copy(y, x)
-		} else {
-			for i := range yd[0] {
-				repeat(y[i*ys:(i+1)*ys], x[i*xs:(i+1)*xs], yd[1:], xd[1:])
-			}
+		xs := len(x) / xd[0]
+		for i := range yd[0] {
+			repeat(y[i*ys:(i+1)*ys], x[i*xs:(i+1)*xs], yd[1:], xd[1:])
 		}
 		return
 	}

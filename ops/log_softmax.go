@@ -25,7 +25,7 @@ var LogSoftmaxOp = graph.Define(graph.Def[graph.None]{
 		if last < 0 {
 			return []graph.Value{Sub(dy, dy)}, nil // a row of one has the constant 0
 		}
-		sum := Broadcast(keepAxis(SumAxis(dy, last), last), dy)
+		sum := Broadcast(keepAxis(SumAxis(dy, last), last), dy.Type().Shape...)
 		return []graph.Value{Sub(dy, Mul(Exp(c.Out[0]), sum))}, nil
 	},
 })

@@ -74,7 +74,11 @@ var QuantActOp = graph.Define(graph.Def[QuantAttrs]{
 			s := a.Scale(x[i*d : (i+1)*d])
 			out[1].F32()[i] = s
 			for j := i * d; j < (i+1)*d; j++ {
-				q[j] = int8(a.Code(x[j], s))
+				if c := a.Code(x[j], s); c == c {
+					q[j] = int8(c)
+				} else {
+					q[j] = 0 // Go leaves the conversion of NaN open
+				}
 			}
 		}
 		return nil

@@ -47,8 +47,8 @@ var SumAxisOp = graph.Define(graph.Def[AxisSumAttrs]{
 		return nil
 	},
 	Grad: func(a AxisSumAttrs, c *graph.GradCtx) ([]graph.Value, error) {
-		x := c.In[0]
-		return []graph.Value{BroadcastOp.One(BroadcastAttrs{Mean: a.Mean}, keepAxis(c.DOut[0], a.Axis), x)}, nil
+		shape := c.In[0].Type().Shape.String()
+		return BroadcastOp.Emit(BroadcastAttrs{Shape: shape, Mean: a.Mean}, keepAxis(c.DOut[0], a.Axis)), nil
 	},
 })
 
