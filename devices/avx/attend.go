@@ -17,7 +17,9 @@ import (
 const (
 	splitLen = 256
 	// attendTokens is how many tokens of one sequence share a pass over keys.
-	attendTokens = 8
+	attendTokens = 32
+	// denseTokens together repay widening and packing a span's keys and values.
+	denseTokens = 4
 	// fewTasks a worker: below, the spans of a token are tasks of their own.
 	fewTasks = 4
 )
@@ -40,8 +42,14 @@ type attend struct {
 
 // attendWork is the scratch of one worker.
 type attendWork struct {
-	scores []float32 // [attendTokens,splitLen] of one head
-	states []float32 // [attendTokens,group] of the tokens in the pass, then one of a span
+	scores []float32 // [tokens,splitLen] of one head
+	total  []float32 // [tokens,group] states
+	span   []float32 // [tokens] states of one head and span
+	// For denseTokens and more: a span's keys or values in f32, and values
+	// packed for a product.
+	wide   []float32 // [splitLen,hd]
+	packed []float32
+	edge   []float32
 }
 
 // A state is what attention to some positions leaves: the weighted sum of
@@ -54,11 +62,17 @@ func (u *unit) newAttend(c *devices.Call, s *scratch) *attend {
 	at := &attend{isa: u.isa, a: a, s: c.In[0].Dims[0], hd: c.In[0].Last() / a.Heads, group: a.Heads / a.KVHeads}
 	at.splits = max(1, ceilDiv(c.In[5].Dims[1]*c.In[1].Dims[1], splitLen))
 	at.scale = float32(1 / math.Sqrt(float64(at.hd)))
+	tokens := min(at.s, attendTokens)
 	at.work = make([]attendWork, u.threads)
 	for i := range at.work {
-		at.work[i] = attendWork{
-			scores: part[float32](s, attendTokens*splitLen),
-			states: part[float32](s, (attendTokens+1)*at.group*at.stateLen()),
+		w := &at.work[i]
+		w.scores = part[float32](s, tokens*splitLen)
+		w.total = part[float32](s, tokens*at.group*at.stateLen())
+		w.span = part[float32](s, tokens*at.stateLen())
+		if at.s >= denseTokens {
+			w.wide = part[float32](s, splitLen*at.hd)
+			w.packed = part[float32](s, asm.PackedB(at.hd, splitLen))
+			w.edge = part[float32](s, asm.SmallEdge)
 		}
 	}
 	if at.s*a.KVHeads <= fewTasks*u.threads && at.splits > 1 {
@@ -104,38 +118,83 @@ func (at *attend) block(task, worker int) {
 
 // tokens attends from tokens [from,to) of one sequence, span after span.
 func (at *attend) tokens(w *attendWork, from, to, kv int) {
-	n, size := at.stateLen(), at.group*at.stateLen()
+	n, m := at.stateLen(), to-from
 	low, high := at.bounds(from)
 	for t := from + 1; t < to; t++ {
 		l, h := at.bounds(t)
 		low, high = min(low, l), max(high, h)
 	}
-	total, span := w.states[:attendTokens*size], w.states[attendTokens*size:]
-	for i := range (to - from) * at.group {
-		total[i*n+at.hd+1] = 0
+	total := func(t, h int) []float32 { return w.total[((t-from)*at.group+h)*n:][:n] }
+	for t := from; t < to; t++ {
+		for h := range at.group {
+			total(t, h)[at.hd+1] = 0
+		}
 	}
+	dense := m >= denseTokens
 	for split := low / splitLen; split*splitLen < high; split++ {
 		a, b := max(low, split*splitLen), min(high, (split+1)*splitLen)
+		if dense {
+			at.widen(w.wide, &at.values, to-1, kv, a, b)
+			at.isa.PackB(w.packed, asm.Mat{Data: w.wide, Ld: at.hd}, at.hd, b-a)
+			at.widen(w.wide, &at.keys, to-1, kv, a, b)
+		}
 		for h := range at.group {
-			at.scores(w.scores, from, to, kv, h, a, b)
+			if dense {
+				at.isa.DotF32(w.scores, splitLen, w.wide, at.hd, at.query(from, kv, h), at.a.Heads*at.hd, b-a, m, at.hd)
+			} else {
+				at.scores(w.scores, from, to, kv, h, a, b)
+			}
 			for t := from; t < to; t++ {
-				tl, th := at.bounds(t)
-				tl, th = max(tl, a), min(th, b)
-				if tl >= th {
-					continue
+				state, row := w.span[(t-from)*n:][:n], w.scores[(t-from)*splitLen:][:b-a]
+				tl, th := at.within(t, a, b)
+				at.weights(state, row[tl-a:th-a])
+				if dense {
+					clear(row[:tl-a])
+					clear(row[th-a:])
+				} else {
+					at.weigh(state, row[tl-a:th-a], t, kv, tl)
 				}
-				row := w.scores[(t-from)*splitLen:][:splitLen]
-				state := span[:n]
-				at.values1(state, row[tl-a:th-a], t, kv, tl)
-				at.merge(total[((t-from)*at.group+h)*n:][:n], state)
+			}
+			if dense {
+				// The chain of sums of weigh, except that it goes on with zeros.
+				at.isa.MulPacked(w.span, n, w.scores, splitLen, w.packed, m, at.hd, b-a, false, w.edge)
+			}
+			for t := from; t < to; t++ {
+				if tl, th := at.within(t, a, b); tl < th {
+					at.merge(total(t, h), w.span[(t-from)*n:][:n])
+				}
 			}
 		}
 	}
 	for t := from; t < to; t++ {
 		for h := range at.group {
-			at.output(t, kv*at.group+h, total[((t-from)*at.group+h)*n:][:n])
+			at.output(t, kv*at.group+h, total(t, h))
 		}
 	}
+}
+
+// widen copies a head's keys or values of positions [a,b) as f32.
+func (at *attend) widen(dst []float32, c *cache, t, kv, a, b int) {
+	for p := a; p < b; {
+		n := min(at.pages.Size-p%at.pages.Size, b-p)
+		row := cacheRow(&at.pages, t, at.seq[t], int32(p))
+		for j := range n {
+			c.load(dst[(p-a+j)*at.hd:][:at.hd], row+j, kv*at.hd)
+		}
+		p += n
+	}
+}
+
+// within is the part of positions [a,b) that token t sees; it may be empty.
+func (at *attend) within(t, a, b int) (low, high int) {
+	low, high = at.bounds(t)
+	low = min(max(low, a), b)
+	return low, max(low, min(high, b))
+}
+
+// query is where the rows of a head's queries begin.
+func (at *attend) query(t, kv, h int) []float32 {
+	return at.q[(t*at.a.Heads+kv*at.group+h)*at.hd:]
 }
 
 // bounds is the range of positions that token t sees.
@@ -150,8 +209,7 @@ func (at *attend) bounds(t int) (low, high int) {
 // scores fills scores[t-from] with the products of head h's queries and the keys
 // of positions [a,b), which lie in one span.
 func (at *attend) scores(scores []float32, from, to, kv, h, a, b int) {
-	d := at.a.Heads * at.hd
-	q := at.q[from*d+(kv*at.group+h)*at.hd:]
+	q, d := at.query(from, kv, h), at.a.Heads*at.hd
 	for p := a; p < b; {
 		n := min(at.pages.Size-p%at.pages.Size, b-p)
 		row := cacheRow(&at.pages, to-1, at.seq[from], int32(p))
@@ -160,20 +218,26 @@ func (at *attend) scores(scores []float32, from, to, kv, h, a, b int) {
 	}
 }
 
-// values1 turns the scores of token t for positions from low on into a state.
-func (at *attend) values1(state, scores []float32, t, kv, low int) {
+// weights turns scores into the weights of a softmax, relative to the largest,
+// and records that and their sum.
+func (at *attend) weights(state, scores []float32) {
 	top := at.isa.Max(scores) * at.scale
 	at.isa.ExpScaled(scores, scores, at.scale, top)
+	state[at.hd], state[at.hd+1] = top, at.isa.Sum(scores)
+}
+
+// weigh fills a state with the sum of values, by token t's weights for the
+// positions from low on.
+func (at *attend) weigh(state, weights []float32, t, kv, low int) {
 	acc := state[:at.hd]
 	clear(acc)
-	for i := 0; i < len(scores); {
+	for i := 0; i < len(weights); {
 		p := low + i
-		n := min(at.pages.Size-p%at.pages.Size, len(scores)-i)
+		n := min(at.pages.Size-p%at.pages.Size, len(weights)-i)
 		row := cacheRow(&at.pages, t, at.seq[t], int32(p))
-		at.values.accum(acc, scores[i:i+n], row, kv*at.hd)
+		at.values.accum(acc, weights[i:i+n], row, kv*at.hd)
 		i += n
 	}
-	state[at.hd], state[at.hd+1] = top, at.isa.Sum(scores)
 }
 
 // merge adds the state of the next span to that of all spans before.
@@ -201,15 +265,16 @@ func (at *attend) span(task, worker int) {
 	split := task % at.splits
 	kv := task / at.splits % at.a.KVHeads
 	t := task / at.splits / at.a.KVHeads
-	low, high := at.bounds(t)
-	low, high = max(low, split*splitLen), min(high, (split+1)*splitLen)
+	low, high := at.within(t, split*splitLen, (split+1)*splitLen)
 	if low >= high {
 		return
 	}
 	w := &at.work[worker]
 	for h := range at.group {
 		at.scores(w.scores, t, t+1, kv, h, low, high)
-		at.values1(at.part(t, kv*at.group+h, split), w.scores[:high-low], t, kv, low)
+		state, row := at.part(t, kv*at.group+h, split), w.scores[:high-low]
+		at.weights(state, row)
+		at.weigh(state, row, t, kv, low)
 	}
 }
 
@@ -222,7 +287,7 @@ func (at *attend) part(t, head, split int) []float32 {
 func (at *attend) join(task, worker int) {
 	kv, t := task%at.a.KVHeads, task/at.a.KVHeads
 	low, high := at.bounds(t)
-	total := at.work[worker].states[:at.stateLen()]
+	total := at.work[worker].total[:at.stateLen()]
 	for h := range at.group {
 		total[at.hd+1] = 0
 		for split := low / splitLen; split*splitLen < high; split++ {

@@ -29,11 +29,22 @@ func (u *unit) cacheKernels() []devices.Kernel {
 				}), nil
 			},
 		}),
+	}
+}
+
+// attendKernels is attention over the cache. Instruction sets differ in speed
+// only.
+func (u *unit) attendKernels() []devices.Kernel {
+	return []devices.Kernel{
 		u.row(devices.Kernel{
 			Name: "attention.cached.split256", Op: ops.CachedAttentionOp.OpDef, Order: "split256",
 			Cost: func(c *devices.Call) float64 {
 				// Half the cache, on average.
-				return costCall + float64(c.In[0].Len())*float64(c.In[5].Last()*c.In[1].Dims[1])/2/8
+				rate := 20.0
+				if u.isa == asm.AVX512 {
+					rate = 30
+				}
+				return costCall + float64(c.In[0].Len())*float64(c.In[5].Last()*c.In[1].Dims[1])/rate
 			},
 			Scratch: func(c *devices.Call) int {
 				s := &scratch{}
@@ -82,6 +93,19 @@ func (c *cache) store(row int, src []float32) {
 		c.isa.F32ToBF16(c.h[at:at+c.w], src)
 	case graph.F16:
 		c.isa.F32ToF16(c.h[at:at+c.w], src)
+	}
+}
+
+// load widens elements of row from column col.
+func (c *cache) load(dst []float32, row, col int) {
+	at := row*c.w + col
+	switch c.elem {
+	case graph.F32:
+		copy(dst, c.f[at:])
+	case graph.BF16:
+		c.isa.BF16ToF32(dst, c.h[at:])
+	case graph.F16:
+		c.isa.F16ToF32(dst, c.h[at:])
 	}
 }
 

@@ -2,7 +2,10 @@ package avx
 
 import (
 	"fmt"
+	"slices"
+	"testing"
 
+	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/ops"
 	"github.com/trit-ml/trit/ops/bitlinear"
@@ -56,4 +59,53 @@ func cacheCases() []opCase {
 		}
 	}
 	return cs
+}
+
+// TestAttendAlone compares tokens attended together with the same tokens alone,
+// bit for bit: together they go through packed products, alone through spans of
+// their own.
+func TestAttendAlone(t *testing.T) {
+	const s, heads, kv, hd, blocks, size = 70, 6, 2, 24, 50, 16
+	table := graph.NewTensor(graph.I32, 2, blocks/2)
+	for i := range table.I32() {
+		table.I32()[i] = int32(i * 7 % blocks)
+	}
+	for _, window := range []int{0, 40, 300} {
+		a := ops.AttentionAttrs{Heads: heads, KVHeads: kv, Window: window}
+		for _, e := range []graph.DType{graph.F32, graph.F16, graph.BF16} {
+			kc, vc := floats(1, blocks, size, kv*hd), floats(2, blocks, size, kv*hd)
+			if e != graph.F32 {
+				kc, vc = halves(e, kc), halves(e, vc)
+			}
+			q, seq, pos := floats(3, s, heads*hd), graph.NewTensor(graph.I32, s), graph.NewTensor(graph.I32, s)
+			for i := range s {
+				seq.I32()[i], pos.I32()[i] = int32(i/40), int32(310+i)
+			}
+			together := opCase{name: "together", op: ops.CachedAttentionOp.OpDef, attrs: a, in: []graph.Tensor{q, kc, vc, seq, pos, table}}
+			for _, same := range targets(t) {
+				d := same[0].dev
+				k, _, err := devices.NewRegistry(d).Choose(&devices.Call{Op: together.op, Attrs: a, In: operands(together.in), Out: operands(together.outs(t))})
+				if err != nil {
+					t.Fatal(err)
+				}
+				all, err := together.run(t, d, k, false)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range s {
+					alone := together
+					w := heads * hd
+					alone.in = []graph.Tensor{graph.FromF32(q.F32()[i*w:(i+1)*w], 1, w), kc, vc,
+						graph.FromI32(seq.I32()[i:i+1], 1), graph.FromI32(pos.I32()[i:i+1], 1), table}
+					got, err := alone.run(t, d, k, false)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if !slices.Equal(got[0].F32(), all[0].F32()[i*w:(i+1)*w]) {
+						t.Fatalf("%s, cache %s, window %d: token %d alone has other bits than in a step of %d", d.Name(), e, window, i, s)
+					}
+				}
+			}
+		}
+	}
 }

@@ -122,22 +122,24 @@ func (u *unit) castKernel() devices.Kernel {
 			}
 			return nil
 		},
+		Scratch: func(c *devices.Call) int {
+			s := &scratch{}
+			u.newLoader(c.In[0], s)
+			return s.size
+		},
 		Bind: func(c *devices.Call) (devices.Launch, error) {
-			load, out := u.widener(c.In[0]), c.Out[0]
+			load, out, n := u.newLoader(c.In[0], bindScratch(c)), c.Out[0], c.Out[0].Len()
 			f, h := f32(out), host.U16(out)
-			return host.Chunks(c, out.Len(), taskElements, func(from, to int) {
-				var buf [widenBlock]float32
-				for ; from < to; from += widenBlock {
-					end := min(to, from+widenBlock)
-					x := load(&buf, from, end)
-					switch out.Elem {
-					case graph.BF16:
-						u.isa.F32ToBF16(h[from:end], x)
-					case graph.F16:
-						u.isa.F32ToF16(h[from:end], x)
-					default:
-						copy(f[from:end], x)
-					}
+			return host.Parallel(c, ceilDiv(n, widenBlock), func(task, worker int) {
+				from, to := task*widenBlock, min(n, (task+1)*widenBlock)
+				x := load.get(worker, from, to)
+				switch out.Elem {
+				case graph.BF16:
+					u.isa.F32ToBF16(h[from:to], x)
+				case graph.F16:
+					u.isa.F32ToF16(h[from:to], x)
+				default:
+					copy(f[from:to], x)
 				}
 			}), nil
 		},

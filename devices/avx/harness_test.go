@@ -72,7 +72,7 @@ func (c *opCase) reference(t *testing.T) []graph.Tensor {
 	return outs
 }
 
-func (c *opCase) outs(t *testing.T) []graph.Tensor {
+func (c *opCase) outs(t testing.TB) []graph.Tensor {
 	t.Helper()
 	var types []graph.Type
 	for _, x := range c.in {
@@ -95,7 +95,7 @@ func (c *opCase) outs(t *testing.T) []graph.Tensor {
 
 // alloc puts a tensor into memory of its own; a result is filled with garbage
 // first, because arenas are reused.
-func alloc(t *testing.T, d *host.Device, elem graph.DType, dims []int, data []byte) devices.Operand {
+func alloc(t testing.TB, d *host.Device, elem graph.DType, dims []int, data []byte) devices.Operand {
 	t.Helper()
 	n, _ := graph.Count(dims)
 	buf, err := d.Alloc(n * elem.Size())

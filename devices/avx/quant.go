@@ -80,7 +80,7 @@ func (u *unit) quantKernels() []devices.Kernel {
 			Name: "ternary.fake.absmean", Op: ternary.FakeOp.OpDef, Order: "sum64x16",
 			InPlace: []graph.Update{{In: 0, Out: 0}},
 			Accept:  func(c *devices.Call) error { return wantElem(c.In[0], graph.F32) },
-			Scratch: absMeanScratch,
+			Scratch: u.absMeanScratch,
 			Bind: func(c *devices.Call) (devices.Launch, error) {
 				y := f32(c.Out[0])
 				return u.bindAbsMean(c, func(w []float32, from int, s, gamma float32) {
@@ -90,7 +90,7 @@ func (u *unit) quantKernels() []devices.Kernel {
 		}),
 		u.row(devices.Kernel{
 			Name: "ternary.quantize.absmean", Op: ternary.QuantizeOp.OpDef, Order: "sum64x16",
-			Scratch: absMeanScratch,
+			Scratch: u.absMeanScratch,
 			Bind: func(c *devices.Call) (devices.Launch, error) {
 				codes := host.I8(c.Out[0])
 				return u.bindAbsMean(c, func(w []float32, from int, s, _ float32) {
@@ -137,23 +137,29 @@ func (u *unit) bindGLUQuant(c *devices.Call) (devices.Launch, error) {
 // blocks are added in order, so the scale does not depend on who made them.
 const absMeanBlock = 32 << 10
 
-func absMeanScratch(c *devices.Call) int {
+func (u *unit) absMeanScratch(c *devices.Call) int {
 	s := &scratch{}
-	part[float64](s, ceilDiv(c.In[0].Len(), absMeanBlock))
+	u.absMeanParts(c, s)
 	return s.size
+}
+
+func (u *unit) absMeanParts(c *devices.Call, s *scratch) (sums []float64, load *loader) {
+	return part[float64](s, ceilDiv(c.In[0].Len(), absMeanBlock)), u.newLoader(c.In[0], s)
 }
 
 // bindAbsMean finds the scale of a whole matrix, then calls quantize for every
 // block of it, widened to f32. gamma, if given, receives the scale.
 func (u *unit) bindAbsMean(c *devices.Call, quantize func(w []float32, from int, s, gamma float32), gamma []float32) devices.Launch {
 	n := c.In[0].Len()
-	load := u.widener(c.In[0])
-	blocks := ceilDiv(n, absMeanBlock)
-	sums := part[float64](bindScratch(c), blocks)
+	sums, load := u.absMeanParts(c, bindScratch(c))
 	var s, g float32
 	return host.Launch{Where: c.Where, Phases: []host.Phase{
-		{Tasks: blocks, Run: func(task, _ int) {
-			sums[task] = sumAbs(u.isa, load, task*absMeanBlock, min(n, (task+1)*absMeanBlock))
+		{Tasks: len(sums), Run: func(task, worker int) {
+			sum, to := 0.0, min(n, (task+1)*absMeanBlock)
+			for from := task * absMeanBlock; from < to; from += widenBlock {
+				sum += u.isa.SumAbs(load.get(worker, from, min(to, from+widenBlock)))
+			}
+			sums[task] = sum
 		}},
 		{Tasks: 1, Run: func(int, int) {
 			total := 0.0
@@ -165,50 +171,47 @@ func (u *unit) bindAbsMean(c *devices.Call, quantize func(w []float32, from int,
 				gamma[0] = g
 			}
 		}},
-		{Tasks: blocks, Run: func(task, _ int) {
-			var buf [widenBlock]float32
+		{Tasks: len(sums), Run: func(task, worker int) {
 			to := min(n, (task+1)*absMeanBlock)
 			for from := task * absMeanBlock; from < to; from += widenBlock {
-				quantize(load(&buf, from, min(to, from+widenBlock)), from, s, g)
+				quantize(load.get(worker, from, min(to, from+widenBlock)), from, s, g)
 			}
 		}},
 	}}
-}
-
-// sumAbs is Σ|w| over a range, in an order that depends on the range alone.
-func sumAbs(isa asm.ISA, load loader, from, to int) float64 {
-	var buf [widenBlock]float32
-	sum := 0.0
-	for ; from < to; from += widenBlock {
-		sum += isa.SumAbs(load(&buf, from, min(to, from+widenBlock)))
-	}
-	return sum
 }
 
 // widenBlock is how many elements of a half-precision tensor are widened at a
 // time: they stay in the L1 cache.
 const widenBlock = 2048
 
-// loader returns elements [from,to) of a tensor as f32, at most widenBlock of
-// them: in place, or widened into buf.
-type loader func(buf *[widenBlock]float32, from, to int) []float32
+// loader reads a floating-point operand as f32.
+type loader struct {
+	isa  asm.ISA
+	elem graph.DType
+	f    []float32
+	h    []uint16
+	buf  [][]float32 // by worker
+}
 
-// widener makes the loader of a floating-point operand.
-func (u *unit) widener(o devices.Operand) loader {
-	switch o.Elem {
-	case graph.BF16:
-		x := host.U16(o)
-		return func(buf *[widenBlock]float32, from, to int) []float32 {
-			u.isa.BF16ToF32(buf[:to-from], x[from:to])
-			return buf[:to-from]
-		}
-	case graph.F16:
-		x := host.U16(o)
-		return func(buf *[widenBlock]float32, from, to int) []float32 {
-			u.isa.F16ToF32(buf[:to-from], x[from:to])
-			return buf[:to-from]
-		}
+func (u *unit) newLoader(o devices.Operand, s *scratch) *loader {
+	l := &loader{isa: u.isa, elem: o.Elem, f: f32(o), h: host.U16(o)}
+	if o.Elem != graph.F32 {
+		l.buf = parts[float32](s, u.threads, widenBlock)
 	}
-	x := f32(o)
-	return func(_ *[widenBlock]float32, from, to int) []float32 { return x[from:to] }
+	return l
+}
+
+// get returns elements [from,to), at most widenBlock of them: where they are, or
+// widened into the worker's buffer.
+func (l *loader) get(worker, from, to int) []float32 {
+	if l.elem == graph.F32 {
+		return l.f[from:to]
+	}
+	buf := l.buf[worker][:to-from]
+	if l.elem == graph.BF16 {
+		l.isa.BF16ToF32(buf, l.h[from:to])
+	} else {
+		l.isa.F16ToF32(buf, l.h[from:to])
+	}
+	return buf
 }

@@ -30,7 +30,7 @@ func (u *unit) kernels() []devices.Kernel {
 	var ks []devices.Kernel
 	for _, rows := range [][]devices.Kernel{
 		u.linearKernels(), u.quantKernels(), u.normKernels(), u.ropeKernels(),
-		u.cacheKernels(), u.headKernels(), u.lookupKernels(), u.elementwiseKernels(),
+		u.cacheKernels(), u.attendKernels(), u.headKernels(), u.lookupKernels(), u.elementwiseKernels(),
 		u.softmaxKernels(), u.gemmKernels(), u.attentionKernels(), u.lossKernels(), u.optimizerKernels(),
 	} {
 		ks = append(ks, rows...)
@@ -42,6 +42,7 @@ func (u *unit) kernels() []devices.Kernel {
 // form on every machine.
 func (u *unit) wideKernels() []devices.Kernel {
 	ks := append(u.linearKernels(), u.gemmKernels()...)
+	ks = append(ks, u.attendKernels()...)
 	return append(ks, u.attentionKernels()...)
 }
 

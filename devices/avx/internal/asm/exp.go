@@ -50,6 +50,14 @@ func (isa ISA) expAffine(dst, x []float32, scale, shift float32) {
 	if n > 0 {
 		expAVX2(&dst[0], &x[0], n, scale, shift)
 	}
+	if rest := x[8*n:]; isa != Generic && len(rest) > 1 {
+		// One vector costs as much as one element in Go.
+		var v [8]float32
+		copy(v[:], rest)
+		expAVX2(&v[0], &v[0], 1, scale, shift)
+		copy(dst[8*n:], v[:len(rest)])
+		return
+	}
 	for i := 8 * n; i < len(dst); i++ {
 		dst[i] = exp32(float32(x[i]*scale) - shift)
 	}

@@ -1,0 +1,95 @@
+package avx
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/trit-ml/trit/devices"
+	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/ops"
+)
+
+// benchmark runs the device's choice for a case, on one thread.
+func (c *opCase) benchmark(b *testing.B) {
+	d, err := Device(Options{Threads: 1})
+	if err != nil {
+		b.Skip(err)
+	}
+	defer d.Close()
+	call := &devices.Call{Op: c.op, Attrs: c.attrs, Where: c.name}
+	for _, x := range c.in {
+		call.In = append(call.In, alloc(b, d, x.Elem, x.Dims, x.Data))
+	}
+	for _, o := range c.outs(b) {
+		call.Out = append(call.Out, alloc(b, d, o.Elem, o.Dims, nil))
+	}
+	for _, u := range c.op.Updates {
+		call.Out[u.Out].Buf = call.In[u.In].Buf
+	}
+	k, _, err := devices.NewRegistry(d).Choose(call)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if k.Scratch != nil {
+		call.Scratch = alloc(b, d, graph.U8, []int{k.Scratch(call)}, nil)
+	}
+	l, err := k.Bind(call)
+	if err != nil {
+		b.Fatal(err)
+	}
+	q, _ := d.NewQueue()
+	seq, err := q.Capture([]devices.Launch{l})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if err := seq.Replay(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := q.Sync(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkAttend is one layer of the 2B shape: steps of s tokens that end at a
+// depth.
+func BenchmarkAttend(b *testing.B) {
+	const heads, kv, hd, size, context = 20, 5, 128, 64, 2048
+	a := ops.AttentionAttrs{Heads: heads, KVHeads: kv}
+	kc := halves(graph.F16, floats(1, context/size, size, kv*hd))
+	table, seq := graph.NewTensor(graph.I32, 1, context/size), ints(1, 0, 0, 512)
+	for i := range table.I32() {
+		table.I32()[i] = int32(i)
+	}
+	for _, d := range []struct{ s, depth int }{{1, 128}, {1, 1024}, {128, 128}, {512, 512}} {
+		pos := graph.NewTensor(graph.I32, d.s)
+		for i := range pos.I32() {
+			pos.I32()[i] = int32(d.depth - d.s + i)
+		}
+		seq.Dims, seq.Data = []int{d.s}, seq.Data[:4*d.s]
+		c := opCase{op: ops.CachedAttentionOp.OpDef, attrs: a, in: []graph.Tensor{floats(2, d.s, heads*hd), kc, kc, seq.Clone(), pos, table}}
+		b.Run(fmt.Sprintf("s=%d/depth=%d", d.s, d.depth), func(b *testing.B) {
+			c.benchmark(b)
+			pairs := d.s*(d.depth-d.s) + d.s*(d.s+1)/2
+			b.ReportMetric(2*float64(b.N*pairs*heads*hd)/b.Elapsed().Seconds()/1e9, "GMAC/s")
+		})
+		seq.Data = seq.Data[:cap(seq.Data)]
+	}
+}
+
+// BenchmarkAttentionTrain is one layer of training, forward and backward.
+func BenchmarkAttentionTrain(b *testing.B) {
+	const heads, kv, hd, rows, width = 4, 2, 64, 8, 128
+	seq, pos := graph.NewTensor(graph.I32, rows*width), graph.NewTensor(graph.I32, rows*width)
+	for i := range seq.I32() {
+		seq.I32()[i], pos.I32()[i] = int32(i/width), int32(i%width)
+	}
+	a := ops.AttentionAttrs{Heads: heads, KVHeads: kv}
+	q, k, o := floats(1, rows*width, heads*hd), floats(2, rows*width, kv*hd), floats(3, rows*width, heads*hd)
+	fwd := opCase{op: ops.AttentionOp.OpDef, attrs: a, in: []graph.Tensor{q, k, k, seq, pos}}
+	b.Run("forward", fwd.benchmark)
+	bwd := opCase{op: ops.AttentionGradOp.OpDef, attrs: a, in: []graph.Tensor{q, k, k, o, floats(4, rows*width, heads), o, seq, pos}}
+	b.Run("backward", bwd.benchmark)
+}
