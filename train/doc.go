@@ -22,8 +22,9 @@
 // # Starting point
 //
 // Matrices are drawn from a normal distribution with Init.Std, those that write
-// into the residual stream divided by √(number of them), vectors (norm weights)
-// are 1. Each parameter has its own generator, seeded with Config.Seed and its
+// into the residual stream divided by √(number of them). Embeddings are larger,
+// 1/√width by default: a tied head then starts with logits of about 1. Vectors
+// (norm weights) are 1. Each parameter has its own generator, seeded with Config.Seed and its
 // name. With Config.From, weights come from a checkpoint with masters instead.
 //
 // # What a run folder holds

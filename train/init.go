@@ -4,15 +4,20 @@ import (
 	"hash/fnv"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/ops"
 )
 
 // Init says how weights start.
 type Init struct {
-	// Std is the standard deviation of matrices.
+	// Std is the standard deviation of matrices; 0 means 1/√(their columns),
+	// which keeps the scale of what they are applied to.
 	Std float64 `json:"std"`
+	// Embedding is that of tables that tokens are looked up in; 0 likewise.
+	Embedding float64 `json:"embedding"`
 	// Residual lists name endings of the matrices that write into the residual
 	// stream; their Std is divided by the root of their number, so that the
 	// stream's variance does not grow with depth (Radford et al. 2019).
@@ -37,6 +42,7 @@ func (c *Init) Weights(g *graph.Graph, seed uint64) (map[string]graph.Tensor, er
 			writers++
 		}
 	}
+	uses := g.Uses()
 	weights := map[string]graph.Tensor{}
 	for _, p := range g.Params() {
 		name := graph.SourceName(p)
@@ -54,6 +60,12 @@ func (c *Init) Weights(g *graph.Graph, seed uint64) (map[string]graph.Tensor, er
 			}
 		default:
 			std := c.Std
+			if lookedUp(uses[p.Result(0)]) {
+				std = c.Embedding
+			}
+			if std == 0 {
+				std = 1 / math.Sqrt(float64(dims[len(dims)-1]))
+			}
 			if residual(name) {
 				std /= math.Sqrt(float64(writers))
 			}
@@ -67,4 +79,9 @@ func (c *Init) Weights(g *graph.Graph, seed uint64) (map[string]graph.Tensor, er
 		weights[name] = t
 	}
 	return weights, nil
+}
+
+// lookedUp reports whether one of the nodes that read a param is an embedding.
+func lookedUp(readers []*graph.Node) bool {
+	return slices.ContainsFunc(readers, func(n *graph.Node) bool { return n.Op == ops.EmbeddingOp.OpDef })
 }
