@@ -46,3 +46,10 @@ func (w Weights) Tensor(ctx context.Context, name string) (graph.Tensor, error) 
 	}
 	return w.Model.Tensor(name)
 }
+
+// Forget tells the system that the pages of a param's file are not needed soon;
+// the runtime calls it when the param has been packed.
+func (w Weights) Forget(name string) {
+	name = strings.TrimSuffix(strings.TrimSuffix(name, passes.CodesSuffix), passes.GammaSuffix)
+	w.Model.Forget(name)
+}
