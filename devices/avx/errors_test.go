@@ -7,6 +7,7 @@ import (
 
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/internal/host"
 	"github.com/trit-ml/trit/internal/pool"
 	"github.com/trit-ml/trit/ops"
 )
@@ -34,34 +35,25 @@ func TestBadData(t *testing.T) {
 		{opCase{op: ops.CachedAttentionOp.OpDef, attrs: at, in: []graph.Tensor{kv, cache, cache, zero, bad(13), blocks}}, "block 99"},
 		{opCase{op: ops.CachedAttentionOp.OpDef, attrs: at, in: []graph.Tensor{kv, cache, cache, bad(1), zero, blocks}}, "sequence 1"},
 	}
-	for _, same := range targets(t) {
-		for _, tg := range same {
-			for i := range cases {
-				c := &cases[i]
-				if c.attrs == nil {
-					c.attrs = graph.None{}
-				}
-				c.name = c.op.Name
-				k, _, err := devices.NewRegistry(tg.dev).Choose(&devices.Call{Op: c.op, Attrs: c.attrs, In: operands(c.in), Out: operands(c.outs(t))})
-				if err != nil {
-					t.Fatal(err)
-				}
-				_, err = c.run(t, tg.dev, k, false)
-				var p *pool.PanicError
-				if err == nil || !strings.Contains(err.Error(), c.want) || errors.As(err, &p) {
-					t.Errorf("%s on %s: error is %v, want one about %q", k.Name, tg.name, err, c.want)
-				}
+	for _, o := range everyISA {
+		d := newDevice(t, o).(*host.Device)
+		for i := range cases {
+			c := &cases[i]
+			if c.attrs == nil {
+				c.attrs = graph.None{}
+			}
+			c.name = c.op.Name
+			k, _, err := devices.NewRegistry(d).Choose(&devices.Call{Op: c.op, Attrs: c.attrs, In: operands(c.in), Out: operands(c.outs(t))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = c.run(t, d, k)
+			var p *pool.PanicError
+			if err == nil || !strings.Contains(err.Error(), c.want) || errors.As(err, &p) {
+				t.Errorf("%s on %s: error is %v, want one about %q", k.Name, d.Name(), err, c.want)
 			}
 		}
 	}
-}
-
-func operands(ts []graph.Tensor) []devices.Operand {
-	var os []devices.Operand
-	for _, x := range ts {
-		os = append(os, devices.Operand{Elem: x.Elem, Dims: x.Dims})
-	}
-	return os
 }
 
 // TestDevice checks names and what a device says when it cannot be had.

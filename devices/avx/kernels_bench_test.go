@@ -17,27 +17,11 @@ func (c *opCase) benchmark(b *testing.B) {
 		b.Skip(err)
 	}
 	defer d.Close()
-	call := &devices.Call{Op: c.op, Attrs: c.attrs, Where: c.name}
-	for _, x := range c.in {
-		call.In = append(call.In, alloc(b, d, x.Elem, x.Dims, x.Data))
-	}
-	for _, o := range c.outs(b) {
-		call.Out = append(call.Out, alloc(b, d, o.Elem, o.Dims, nil))
-	}
-	for _, u := range c.op.Updates {
-		call.Out[u.Out].Buf = call.In[u.In].Buf
-	}
-	k, _, err := devices.NewRegistry(d).Choose(call)
+	k, _, err := devices.NewRegistry(d).Choose(&devices.Call{Op: c.op, Attrs: c.attrs, In: operands(c.in), Out: operands(c.outs(b))})
 	if err != nil {
 		b.Fatal(err)
 	}
-	if k.Scratch != nil {
-		call.Scratch = alloc(b, d, graph.U8, []int{k.Scratch(call)}, nil)
-	}
-	l, err := k.Bind(call)
-	if err != nil {
-		b.Fatal(err)
-	}
+	_, l := c.bind(b, d, k)
 	q, _ := d.NewQueue()
 	seq, err := q.Capture([]devices.Launch{l})
 	if err != nil {
@@ -59,7 +43,7 @@ func BenchmarkAttend(b *testing.B) {
 	const heads, kv, hd, size, context = 20, 5, 128, 64, 2048
 	a := ops.AttentionAttrs{Heads: heads, KVHeads: kv}
 	kc := halves(graph.F16, floats(1, context/size, size, kv*hd))
-	table, seq := graph.NewTensor(graph.I32, 1, context/size), ints(1, 0, 0, 512)
+	table, seq := graph.NewTensor(graph.I32, 1, context/size), graph.NewTensor(graph.I32, 512)
 	for i := range table.I32() {
 		table.I32()[i] = int32(i)
 	}
