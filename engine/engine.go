@@ -124,18 +124,37 @@ func (e *Engine) Generate(ctx context.Context, r Request, emit func(id int32) er
 func (e *Engine) Encode(text string) ([]int32, error) {
 	t := e.Model.Tokenizer
 	if t == nil {
-		return nil, fmt.Errorf("%s has no tokenizer; give token ids", e.Model.Name)
+		return nil, e.Model.noTokenizer()
 	}
 	ids := t.Encode(nil, text, t.Defaults()&tokenizer.BOS)
 	if len(ids) == 0 {
-		switch {
-		case t.BOS() != tokenizer.None:
-			ids = append(ids, t.BOS())
-		case t.EOS() != tokenizer.None:
-			ids = append(ids, t.EOS()) // what separates documents also begins one
-		default:
+		if ids = e.Model.begin(); len(ids) == 0 {
 			return nil, errors.New("the prompt is empty: give at least one character")
 		}
 	}
 	return ids, nil
+}
+
+// TextIDs turns a whole text into tokens to be scored: the token that begins a
+// text comes first, given rather than predicted.
+func (m *Model) TextIDs(text string) ([]int32, error) {
+	if m.Tokenizer == nil {
+		return nil, m.noTokenizer()
+	}
+	return m.Tokenizer.Encode(m.begin(), text), nil
+}
+
+// begin is the token that begins a text: its own, or the one that separates
+// texts in training.
+func (m *Model) begin() []int32 {
+	for _, id := range []int32{m.Tokenizer.BOS(), m.Tokenizer.EOS()} {
+		if id != tokenizer.None {
+			return []int32{id}
+		}
+	}
+	return nil
+}
+
+func (m *Model) noTokenizer() error {
+	return fmt.Errorf("%s has no tokenizer; give token ids", m.Name)
 }
