@@ -10,7 +10,7 @@ import (
 
 // testDevices are the devices that every test of numbers runs on.
 func testDevices(t testing.TB) []devices.Device {
-	return []devices.Device{portable(t, 2), fast(t, 2)}
+	return []devices.Device{portable(t, 2), twins(t, 2)}
 }
 
 func portable(t testing.TB, threads int) devices.Device {
@@ -19,9 +19,20 @@ func portable(t testing.TB, threads int) devices.Device {
 	return d
 }
 
-// fast is the device that trains in earnest. Without AVX2 it is its kernels'
-// plain Go twins.
+// fast is the device that trains in earnest here: avx, or ref where the
+// processor or the build has no AVX2.
 func fast(t testing.TB, threads int) devices.Device {
+	d, err := avx.Device(avx.Options{Threads: threads})
+	if err != nil {
+		t.Logf("on ref: %v", err)
+		return portable(t, threads)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+// twins is avx's kernels, in plain Go where there is no AVX2.
+func twins(t testing.TB, threads int) devices.Device {
 	d, err := avx.Device(avx.Options{Threads: threads, Portable: true})
 	if err != nil {
 		t.Fatal(err)
