@@ -76,9 +76,11 @@ func TestKill(t *testing.T) {
 	}
 	data := texts(t)
 	whole := filepath.Join(t.TempDir(), "whole")
+	start := time.Now()
 	if err := victim(whole, data); err != nil {
 		t.Fatal(err)
 	}
+	life := time.Since(start)/3 + 20*time.Millisecond // at most, so that it takes several
 	want := losses(t, whole+".log")
 	if len(want) != killSteps {
 		t.Fatalf("%d losses", len(want))
@@ -97,7 +99,7 @@ func TestKill(t *testing.T) {
 		// After enough kills the run may finish.
 		timer := time.AfterFunc(time.Hour, func() {})
 		if kills < 14 {
-			timer = time.AfterFunc(time.Duration(rng.IntN(500))*time.Millisecond, func() { cmd.Process.Kill() })
+			timer = time.AfterFunc(time.Duration(rng.Int64N(int64(life))), func() { cmd.Process.Kill() })
 		}
 		err := cmd.Wait()
 		timer.Stop()
