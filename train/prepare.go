@@ -66,7 +66,7 @@ func (t *Trainer) prepare(ctx context.Context) error {
 		t.progress.Step, t.progress.Position = t.from.Step, t.from.Position
 		t.progress.Last, t.progress.Best = t.from.Last, t.from.Best
 	}
-	return t.writer()
+	return t.saver()
 }
 
 func (t *Trainer) report(what string) func(done, total int64) {
@@ -185,9 +185,9 @@ func countParams(g *graph.Graph) int {
 	return n
 }
 
-// writer prepares saving: the tokenizer's files are the same in every
+// saver prepares saving: the tokenizer's files are the same in every
 // checkpoint.
-func (t *Trainer) writer() error {
+func (t *Trainer) saver() error {
 	w := &writer{dir: t.cfg.Dir, order: t.engine.Params(), keep: t.cfg.Keep, plain: t.cfg.Plain}
 	if t.cfg.Declare == nil {
 		w.model = &t.cfg.Model
@@ -197,6 +197,13 @@ func (t *Trainer) writer() error {
 		return fmt.Errorf("train: %w", err)
 	}
 	t.save = w
+	if t.from == nil {
+		return nil
+	}
+	// A crash may have come between the checkpoint and this.
+	if err := w.publish(filepath.Join(t.from.dir, modelDir)); err != nil {
+		return fmt.Errorf("train: %w", err)
+	}
 	return nil
 }
 

@@ -118,15 +118,25 @@ func dropQuantization(config string) error {
 }
 
 // publish makes the run folder itself open as the newest model. Only the
-// weights change during a run, so replacing one file at a time is enough.
+// weights change during a run, so replacing one file at a time is enough;
+// config.json comes last, because it makes a folder a model.
 func (w *writer) publish(model string) error {
 	entries, err := os.ReadDir(model)
 	if err != nil {
 		return err
 	}
+	var names []string
 	for _, e := range entries {
-		from, to := filepath.Join(model, e.Name()), filepath.Join(w.dir, e.Name())
-		if e.Name() == weightsFile {
+		if e.Name() != configFile {
+			names = append(names, e.Name())
+		}
+	}
+	if len(names) < len(entries) {
+		names = append(names, configFile)
+	}
+	for _, name := range names {
+		from, to := filepath.Join(model, name), filepath.Join(w.dir, name)
+		if name == weightsFile {
 			if err := linkOver(from, to); err != nil {
 				return err
 			}
