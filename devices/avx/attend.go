@@ -42,7 +42,7 @@ type attend struct {
 
 // attendWork is the scratch of one worker.
 type attendWork struct {
-	scores []float32 // [tokens,splitLen] of one head
+	scores []float32 // [tokens,splitLen] of one head, or [group,splitLen] of one token
 	total  []float32 // [tokens,group] states
 	span   []float32 // [tokens] states of one head and span
 	// For denseTokens and more: a span's keys or values in f32, and values
@@ -66,7 +66,7 @@ func (u *unit) newAttend(c *devices.Call, s *scratch) *attend {
 	at.work = make([]attendWork, u.threads)
 	for i := range at.work {
 		w := &at.work[i]
-		w.scores = part[float32](s, tokens*splitLen)
+		w.scores = part[float32](s, max(tokens, at.group)*splitLen)
 		w.total = part[float32](s, tokens*at.group*at.stateLen())
 		w.span = part[float32](s, tokens*at.stateLen())
 		if at.s >= denseTokens {
@@ -118,57 +118,68 @@ func (at *attend) block(task, worker int) {
 
 // tokens attends from tokens [from,to) of one sequence, span after span.
 func (at *attend) tokens(w *attendWork, from, to, kv int) {
-	n, m := at.stateLen(), to-from
 	low, high := at.bounds(from)
 	for t := from + 1; t < to; t++ {
 		l, h := at.bounds(t)
 		low, high = min(low, l), max(high, h)
 	}
-	total := func(t, h int) []float32 { return w.total[((t-from)*at.group+h)*n:][:n] }
-	for t := from; t < to; t++ {
-		for h := range at.group {
-			total(t, h)[at.hd+1] = 0
-		}
+	for i := range (to - from) * at.group {
+		w.total[i*at.stateLen()+at.hd+1] = 0
 	}
-	dense := m >= denseTokens
 	for split := low / splitLen; split*splitLen < high; split++ {
 		a, b := max(low, split*splitLen), min(high, (split+1)*splitLen)
-		if dense {
-			at.widen(w.wide, &at.values, to-1, kv, a, b)
-			at.isa.PackB(w.packed, asm.Mat{Data: w.wide, Ld: at.hd}, at.hd, b-a)
-			at.widen(w.wide, &at.keys, to-1, kv, a, b)
+		if to-from >= denseTokens {
+			at.dense(w, from, to, kv, a, b)
+			continue
 		}
-		for h := range at.group {
-			if dense {
-				at.isa.DotF32(w.scores, splitLen, w.wide, at.hd, at.query(from, kv, h), at.a.Heads*at.hd, b-a, m, at.hd)
-			} else {
-				at.scores(w.scores, from, to, kv, h, a, b)
+		for t := from; t < to; t++ {
+			tl, th := at.within(t, a, b)
+			if tl == th {
+				continue
 			}
-			for t := from; t < to; t++ {
-				state, row := w.span[(t-from)*n:][:n], w.scores[(t-from)*splitLen:][:b-a]
-				tl, th := at.within(t, a, b)
-				at.weights(state, row[tl-a:th-a])
-				if dense {
-					clear(row[:tl-a])
-					clear(row[th-a:])
-				} else {
-					at.weigh(state, row[tl-a:th-a], t, kv, tl)
-				}
-			}
-			if dense {
-				// The chain of sums of weigh, except that it goes on with zeros.
-				at.isa.MulPacked(w.span, n, w.scores, splitLen, w.packed, m, at.hd, b-a, false, w.edge)
-			}
-			for t := from; t < to; t++ {
-				if tl, th := at.within(t, a, b); tl < th {
-					at.merge(total(t, h), w.span[(t-from)*n:][:n])
-				}
+			at.scores(w.scores, t, kv, tl, th)
+			for h := range at.group {
+				state, row := w.span[:at.stateLen()], w.scores[h*splitLen:][:th-tl]
+				at.weights(state, row)
+				at.weigh(state, row, t, kv, tl)
+				at.merge(at.total(w, t-from, h), state)
 			}
 		}
 	}
 	for t := from; t < to; t++ {
 		for h := range at.group {
-			at.output(t, kv*at.group+h, total(t, h))
+			at.output(t, kv*at.group+h, at.total(w, t-from, h))
+		}
+	}
+}
+
+// total is the state of all spans so far of the pass's i-th token.
+func (at *attend) total(w *attendWork, i, h int) []float32 {
+	return w.total[(i*at.group+h)*at.stateLen():][:at.stateLen()]
+}
+
+// dense is one span [a,b) of many tokens, as products of matrices. Its sums are
+// those of scores and weigh: the same chains, which go on with zeros for
+// positions that a token does not see.
+func (at *attend) dense(w *attendWork, from, to, kv, a, b int) {
+	n, m := at.stateLen(), to-from
+	at.widen(w.wide, &at.values, to-1, kv, a, b)
+	at.isa.PackB(w.packed, asm.Mat{Data: w.wide, Ld: at.hd}, at.hd, b-a)
+	at.widen(w.wide, &at.keys, to-1, kv, a, b)
+	for h := range at.group {
+		at.isa.DotF32(w.scores, splitLen, w.wide, at.hd, at.query(from, kv, h), at.a.Heads*at.hd, b-a, m, at.hd)
+		for t := from; t < to; t++ {
+			row := w.scores[(t-from)*splitLen:][:b-a]
+			tl, th := at.within(t, a, b)
+			at.weights(w.span[(t-from)*n:][:n], row[tl-a:th-a])
+			clear(row[:tl-a])
+			clear(row[th-a:])
+		}
+		at.isa.MulPacked(w.span, n, w.scores, splitLen, w.packed, m, at.hd, b-a, false, w.edge)
+		for t := from; t < to; t++ {
+			if tl, th := at.within(t, a, b); tl < th {
+				at.merge(at.total(w, t-from, h), w.span[(t-from)*n:][:n])
+			}
 		}
 	}
 }
@@ -206,14 +217,14 @@ func (at *attend) bounds(t int) (low, high int) {
 	return low, high
 }
 
-// scores fills scores[t-from] with the products of head h's queries and the keys
-// of positions [a,b), which lie in one span.
-func (at *attend) scores(scores []float32, from, to, kv, h, a, b int) {
-	q, d := at.query(from, kv, h), at.a.Heads*at.hd
+// scores fills [group,splitLen] scores with the products of token t's queries and
+// the keys of positions [a,b), which lie in one span.
+func (at *attend) scores(scores []float32, t, kv, a, b int) {
+	q := at.query(t, kv, 0)
 	for p := a; p < b; {
 		n := min(at.pages.Size-p%at.pages.Size, b-p)
-		row := cacheRow(&at.pages, to-1, at.seq[from], int32(p))
-		at.keys.dot(scores[p-a:], splitLen, row, kv*at.hd, n, q, d, to-from, at.hd)
+		row := cacheRow(&at.pages, t, at.seq[t], int32(p))
+		at.keys.dot(scores[p-a:], splitLen, row, kv*at.hd, n, q, at.hd, at.group, at.hd)
 		p += n
 	}
 }
@@ -270,9 +281,9 @@ func (at *attend) span(task, worker int) {
 		return
 	}
 	w := &at.work[worker]
+	at.scores(w.scores, t, kv, low, high)
 	for h := range at.group {
-		at.scores(w.scores, t, t+1, kv, h, low, high)
-		state, row := at.part(t, kv*at.group+h, split), w.scores[:high-low]
+		state, row := at.part(t, kv*at.group+h, split), w.scores[h*splitLen:][:high-low]
 		at.weights(state, row)
 		at.weigh(state, row, t, kv, low)
 	}
