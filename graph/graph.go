@@ -55,8 +55,8 @@ func (g *Graph) Uses() map[Value][]*Node {
 	return uses
 }
 
-// Prep returns the nodes that depend on params and constants only. They are
-// computed once, when weights are loaded.
+// Prep returns the nodes that depend on params and constants only, and whose
+// results have constant extents. They are computed once, when weights are loaded.
 func (g *Graph) Prep() map[*Node]bool {
 	prep := map[*Node]bool{}
 	for _, n := range g.Nodes {
@@ -68,6 +68,12 @@ func (g *Graph) Prep() map[*Node]bool {
 			ok := len(n.In) > 0
 			for _, v := range n.In {
 				ok = ok && prep[v.node]
+			}
+			for _, t := range n.Out {
+				for _, d := range t.Shape {
+					_, constant := d.Const()
+					ok = ok && constant
+				}
 			}
 			if ok {
 				prep[n] = true

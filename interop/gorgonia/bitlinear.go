@@ -3,7 +3,6 @@ package gorgonia
 import (
 	"fmt"
 
-	"github.com/chewxy/hm"
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/ops"
 	"github.com/trit-ml/trit/ops/bitlinear"
@@ -74,7 +73,7 @@ var bitLinearDW = &kernelOp{
 	},
 }
 
-var matrices = hm.NewFnType(tensorType(2, anyType), tensorType(2, anyType), tensorType(2, anyType))
+var matrices = function(tensorType(2, anyType), tensorType(2, anyType), tensorType(2, anyType))
 
 func fakeInput(k *kernels, out, x graph.Tensor) error {
 	return k.run(ops.FakeQuantOp.OpDef, ops.Int8, []graph.Tensor{x}, []graph.Tensor{out})

@@ -15,8 +15,8 @@ import (
 // kernelOp is a Gorgonia op that trit's kernels compute. It implements G.Op,
 // G.SDOp and G.ADOp.
 type kernelOp struct {
-	name  string // with its settings: equal names are equal ops
-	typ   hm.Type
+	name  string         // with its settings: equal names are equal ops
+	typ   func() hm.Type // a new one for every call: inference consumes it
 	arity int
 	// infer returns the shape of the result, or says what is wrong.
 	infer func(in []tensor.Shape) (tensor.Shape, error)
@@ -67,7 +67,7 @@ func (op *kernelOp) apply(in ...*G.Node) (*G.Node, error) {
 func (op *kernelOp) Arity() int { return op.arity }
 
 // Type implements G.Op.
-func (op *kernelOp) Type() hm.Type { return op.typ }
+func (op *kernelOp) Type() hm.Type { return op.typ() }
 
 // InferShape implements G.Op.
 func (op *kernelOp) InferShape(in ...G.DimSizer) (tensor.Shape, error) {
@@ -238,6 +238,11 @@ func accumulate(n *G.Node, d G.Value) error {
 		y[i] += v
 	}
 	return nil
+}
+
+// function is the type of functions from some types to the last one.
+func function(types ...hm.Type) func() hm.Type {
+	return func() hm.Type { return hm.NewFnType(types...) }
 }
 
 // tensorType is the type of tensors with so many axes.

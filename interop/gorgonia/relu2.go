@@ -1,7 +1,6 @@
 package gorgonia
 
 import (
-	"github.com/chewxy/hm"
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/ops"
 	"gorgonia.org/tensor"
@@ -13,7 +12,7 @@ import (
 func ReLU2(x *G.Node) (*G.Node, error) { return relu2Op.apply(x) }
 
 var relu2Op = &kernelOp{
-	name: "ReLU2", arity: 1, typ: hm.NewFnType(anyType, anyType),
+	name: "ReLU2", arity: 1, typ: function(anyType, anyType),
 	infer: func(in []tensor.Shape) (tensor.Shape, error) { return in[0].Clone(), nil },
 	run: func(k *kernels, out graph.Tensor, in []graph.Tensor) error {
 		return k.run(ops.ReLU2Op.OpDef, graph.None{}, in, []graph.Tensor{out})
@@ -23,7 +22,7 @@ var relu2Op = &kernelOp{
 }
 
 var relu2DX = &kernelOp{
-	name: "ReLU2.dx", arity: 2, typ: hm.NewFnType(anyType, anyType, anyType),
+	name: "ReLU2.dx", arity: 2, typ: function(anyType, anyType, anyType),
 	infer: func(in []tensor.Shape) (tensor.Shape, error) { return in[0].Clone(), nil },
 	run: func(k *kernels, out graph.Tensor, in []graph.Tensor) error {
 		return k.run(ops.ReLU2GradOp.OpDef, graph.None{}, in, []graph.Tensor{out})

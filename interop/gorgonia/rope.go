@@ -3,7 +3,6 @@ package gorgonia
 import (
 	"fmt"
 
-	"github.com/chewxy/hm"
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/ops"
 	"gorgonia.org/tensor"
@@ -21,7 +20,7 @@ func RoPE(x, pos *G.Node, theta float64, headDim int) (*G.Node, error) {
 		attrs := ops.RoPEAttrs{Theta: theta, HeadDim: headDim, Inverse: inverse}
 		return &kernelOp{
 			name: fmt.Sprintf("%s{theta=%g, headDim=%d}", name, theta, headDim), arity: 2,
-			typ: hm.NewFnType(tensorType(2, anyType), tensorType(1, tensor.Int32), tensorType(2, anyType)),
+			typ: function(tensorType(2, anyType), tensorType(1, tensor.Int32), tensorType(2, anyType)),
 			infer: func(in []tensor.Shape) (tensor.Shape, error) {
 				x, pos := in[0], in[1]
 				if len(x) != 2 || len(pos) != 1 || x[0] != pos[0] || x[1]%headDim != 0 {

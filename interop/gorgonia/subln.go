@@ -28,7 +28,7 @@ func SubLN(x, g *G.Node, eps float64) (*G.Node, error) {
 		return nil
 	}
 	// Both gradients come from one kernel, each with the other in a temporary.
-	grad := func(name string, typ hm.Type, which int) *kernelOp {
+	grad := func(name string, typ func() hm.Type, which int) *kernelOp {
 		return &kernelOp{
 			name: name, arity: 3, typ: typ,
 			infer: func(in []tensor.Shape) (tensor.Shape, error) { return in[which].Clone(), check(in[0], in[1]) },
@@ -44,14 +44,14 @@ func SubLN(x, g *G.Node, eps float64) (*G.Node, error) {
 		}
 	}
 	op := &kernelOp{
-		name: name, arity: 2, typ: hm.NewFnType(t, v, t),
+		name: name, arity: 2, typ: function(t, v, t),
 		infer: func(in []tensor.Shape) (tensor.Shape, error) { return in[0].Clone(), check(in[0], in[1]) },
 		run: func(k *kernels, out graph.Tensor, in []graph.Tensor) error {
 			return k.run(ops.RMSNormOp.OpDef, attrs, in, []graph.Tensor{out})
 		},
 		grads: []gradRule{
-			{grad(name+".dx", hm.NewFnType(t, v, t, t), 0), []source{0, 1, gradient}},
-			{grad(name+".dg", hm.NewFnType(t, v, t, v), 1), []source{0, 1, gradient}},
+			{grad(name+".dx", function(t, v, t, t), 0), []source{0, 1, gradient}},
+			{grad(name+".dg", function(t, v, t, v), 1), []source{0, 1, gradient}},
 		},
 		lower: func(in []graph.Value) graph.Value { return ops.RMSNorm(in[0], in[1], eps) },
 	}
