@@ -36,7 +36,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(20, generate); n != 0 {
 		t.Errorf("a generated token allocates %v times", n)
 	}
-	run := trainer(t, 2, 64)
+	run := trainer(t, avx.Options{Threads: 2}, 64)
 	update := func() {
 		if err := run.Step(context.Background()); err != nil {
 			t.Fatal(err)

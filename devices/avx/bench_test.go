@@ -17,9 +17,9 @@ import (
 	"github.com/trit-ml/trit/runtime"
 )
 
-func device(tb testing.TB, threads int) *host.Device {
+func device(tb testing.TB, o avx.Options) *host.Device {
 	tb.Helper()
-	d, err := avx.Device(avx.Options{Threads: threads})
+	d, err := avx.Device(o)
 	if err != nil {
 		tb.Skip(err)
 	}
@@ -29,7 +29,7 @@ func device(tb testing.TB, threads int) *host.Device {
 
 // trainer is a training step of a small model on random tokens, d 256, 4 layers,
 // 8 sequences of 128 tokens, as one program with params and moments for states.
-func trainer(tb testing.TB, threads, vocab int) *runtime.Run {
+func trainer(tb testing.TB, o avx.Options, vocab int) *runtime.Run {
 	tb.Helper()
 	ctx := context.Background()
 	cfg := bitnet158.Config{ModelType: "bitnet", Vocab: vocab, Hidden: 256, FFN: 688, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 64,
@@ -45,7 +45,7 @@ func trainer(tb testing.TB, threads, vocab int) *runtime.Run {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p, err := runtime.Compile(g, device(tb, threads), runtime.Fix(layer.TokensSym, trainRows*trainWidth))
+	p, err := runtime.Compile(g, device(tb, o), runtime.Fix(layer.TokensSym, trainRows*trainWidth))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func BenchmarkTrainStep(b *testing.B) {
 	for _, vocab := range []int{512, 8192} {
 		for _, threads := range []int{1, 2} {
 			b.Run(fmt.Sprintf("vocab=%d/threads=%d", vocab, threads), func(b *testing.B) {
-				run := trainer(b, threads, vocab)
+				run := trainer(b, avx.Options{Threads: threads}, vocab)
 				for b.Loop() {
 					if err := run.Step(context.Background()); err != nil {
 						b.Fatal(err)
@@ -165,7 +165,7 @@ func session(tb testing.TB, threads, context_ int, cache graph.DType) *runtime.S
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p, err := runtime.Compile(infer, device(tb, threads))
+	p, err := runtime.Compile(infer, device(tb, avx.Options{Threads: threads}))
 	if err != nil {
 		tb.Fatal(err)
 	}
