@@ -34,10 +34,11 @@
 //
 // # Where Gorgonia differs
 //
-// Three gradients of Gorgonia v0.9.18 are not the derivative of the value, and
-// imported graphs have the derivative instead: that of InverseSqrt, whose factor
-// is upside down, that of OuterProd, whose factors are exchanged, and that of
-// SoftMax along an axis that is not the last. See the tests of this package.
+// Four gradients of Gorgonia v0.9.18 are not the derivative of the value, and
+// imported graphs have the derivative instead: those of InverseSqrt, of Log2, of
+// OuterProd, and of SoftMax over a column when no axis is given. A tape machine
+// may also overwrite a value that a Reshape has read and that is needed again.
+// The tests of this package hold these claims and compare everything else.
 package gorgonia
 
 import (

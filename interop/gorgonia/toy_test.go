@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/trit-ml/trit/devices/auto"
 	"github.com/trit-ml/trit/ops/ternary"
 	"gorgonia.org/tensor"
 
@@ -147,12 +146,7 @@ func TestToyImported(t *testing.T) {
 	if tg, err = Ternarize(tg, Named("w")); err != nil {
 		t.Fatal(err)
 	}
-	dev, _, err := auto.Open(auto.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dev.Close()
-	tr, err := NewTrainer(ctx, tg, params, dev, AdamW{})
+	tr, err := NewTrainer(ctx, tg, params, device(t), AdamW{})
 	if err != nil {
 		t.Fatal(err)
 	}
