@@ -26,7 +26,7 @@ func (u *unit) attentionKernels() []devices.Kernel {
 	}
 	return []devices.Kernel{
 		u.row(devices.Kernel{
-			Name: "attention.blocks64.f32", Op: ops.AttentionOp.OpDef, Cost: cost(2),
+			Name: "attention.blocks64.f32", Op: ops.AttentionOp.OpDef, Order: "blocks64", Cost: cost(2),
 			Scratch: func(c *devices.Call) int {
 				s := &scratch{}
 				u.newAttention(c, s)
@@ -42,7 +42,7 @@ func (u *unit) attentionKernels() []devices.Kernel {
 			},
 		}),
 		u.row(devices.Kernel{
-			Name: "attention.grad.blocks64.f32", Op: ops.AttentionGradOp.OpDef, Cost: cost(7),
+			Name: "attention.grad.blocks64.f32", Op: ops.AttentionGradOp.OpDef, Order: "blocks64", Cost: cost(7),
 			Scratch: func(c *devices.Call) int {
 				s := &scratch{}
 				u.newAttention(c, s)

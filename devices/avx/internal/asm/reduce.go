@@ -111,6 +111,9 @@ func (isa ISA) AbsMax(x []float32) float32 {
 	if isa != Generic {
 		if n = len(x) / group * group; n > 0 {
 			m = absMaxAVX2(&x[0], n/group)
+			if n < len(x) { // the last group again, in part
+				m, n = max(m, absMaxAVX2(&x[len(x)-group], 1)), len(x)
+			}
 		}
 	}
 	for _, v := range x[n:] {
@@ -127,6 +130,9 @@ func (isa ISA) Max(x []float32) float32 {
 	if isa != Generic {
 		if n = len(x) / group * group; n > 0 {
 			m = maxAVX2(&x[0], n/group)
+			if n < len(x) { // the last group again, in part
+				m, n = max(m, maxAVX2(&x[len(x)-group], 1)), len(x)
+			}
 		}
 	}
 	for _, v := range x[n:] {
