@@ -16,11 +16,13 @@ import (
 // threads.
 const (
 	splitLen = 256
-	// attendTokens is how many tokens of one sequence share a pass over keys.
+	// attendTokens is how many tokens of one sequence share a pass over keys at
+	// most; fewer where that gives all workers something to do.
 	attendTokens = 32
 	// denseTokens together repay widening and packing a span's keys and values.
 	denseTokens = 4
-	// fewTasks a worker: below, the spans of a token are tasks of their own.
+	// fewTasks is how many tasks a worker should have. Where tokens and key heads
+	// do not suffice, the spans of a token are tasks of their own.
 	fewTasks = 4
 )
 
@@ -30,6 +32,7 @@ type attend struct {
 	a            ops.AttentionAttrs
 	s, hd, group int
 	splits       int // most spans of a sequence
+	size         int // tokens in a task
 	scale        float32
 	q, o         []float32 // [S,H*hd]
 	seq, pos     []int32
@@ -42,9 +45,9 @@ type attend struct {
 
 // attendWork is the scratch of one worker.
 type attendWork struct {
-	scores []float32 // [tokens,splitLen] of one head, or [group,splitLen] of one token
-	total  []float32 // [tokens,group] states
-	span   []float32 // [tokens] states of one head and span
+	scores []float32 // [size,splitLen] of one head, or [group,splitLen] of one token
+	total  []float32 // [size,group] states
+	span   []float32 // [size] states of one head and span
 	// For denseTokens and more: a span's keys or values in f32, and values
 	// packed for a product.
 	wide   []float32 // [splitLen,hd]
@@ -62,14 +65,14 @@ func (u *unit) newAttend(c *devices.Call, s *scratch) *attend {
 	at := &attend{isa: u.isa, a: a, s: c.In[0].Dims[0], hd: c.In[0].Last() / a.Heads, group: a.Heads / a.KVHeads}
 	at.splits = max(1, ceilDiv(c.In[5].Dims[1]*c.In[1].Dims[1], splitLen))
 	at.scale = float32(1 / math.Sqrt(float64(at.hd)))
-	tokens := min(at.s, attendTokens)
+	at.size = max(1, min(at.s, attendTokens, at.s*a.KVHeads/(fewTasks*u.threads)))
 	at.work = make([]attendWork, u.threads)
 	for i := range at.work {
 		w := &at.work[i]
-		w.scores = part[float32](s, max(tokens, at.group)*splitLen)
-		w.total = part[float32](s, tokens*at.group*at.stateLen())
-		w.span = part[float32](s, tokens*at.stateLen())
-		if at.s >= denseTokens {
+		w.scores = part[float32](s, max(at.size, at.group)*splitLen)
+		w.total = part[float32](s, at.size*at.group*at.stateLen())
+		w.span = part[float32](s, at.size*at.stateLen())
+		if at.size >= denseTokens {
 			w.wide = part[float32](s, splitLen*at.hd)
 			w.packed = part[float32](s, asm.PackedB(at.hd, splitLen))
 			w.edge = part[float32](s, asm.SmallEdge)
@@ -91,8 +94,7 @@ func (u *unit) bindAttend(c *devices.Call) (devices.Launch, error) {
 	at.seq, at.pos = host.I32(c.In[3]), host.I32(c.In[4])
 	at.pages = pagesOf(c.In[1], c.In[5])
 	if at.parts == nil {
-		blocks := ceilDiv(at.s, attendTokens)
-		return host.Parallel(c, blocks*at.a.KVHeads, at.block), nil
+		return host.Parallel(c, ceilDiv(at.s, at.size)*at.a.KVHeads, at.block), nil
 	}
 	return host.Launch{Where: c.Where, Phases: []host.Phase{
 		{Tasks: at.s * at.a.KVHeads * at.splits, Run: at.span},
@@ -100,12 +102,12 @@ func (u *unit) bindAttend(c *devices.Call) (devices.Launch, error) {
 	}}, nil
 }
 
-// block is one task of many tokens: attendTokens of them for one key head. Tokens
-// of one sequence go together.
+// block is one task of a call with many tokens: some of them for one key head.
+// Tokens of one sequence go together.
 func (at *attend) block(task, worker int) {
 	kv := task % at.a.KVHeads
-	from := task / at.a.KVHeads * attendTokens
-	end := min(at.s, from+attendTokens)
+	from := task / at.a.KVHeads * at.size
+	end := min(at.s, from+at.size)
 	for from < end {
 		to := from + 1
 		for to < end && at.seq[to] == at.seq[from] {
