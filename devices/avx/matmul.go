@@ -13,7 +13,7 @@ import (
 // gemmKernels is the f32 product of matrices in all transpositions: packed
 // panels of b, tiles of y as tasks.
 func (u *unit) gemmKernels() []devices.Kernel {
-	return []devices.Kernel{u.row(devices.Kernel{
+	return []devices.Kernel{u.batchKernel(), u.row(devices.Kernel{
 		Name: "matmul.panels.f32", Op: ops.MatMulOp.OpDef, Order: "fma256",
 		Accept: func(c *devices.Call) error { return wantElem(c.In[1], graph.F32) },
 		Cost: func(c *devices.Call) float64 {

@@ -4,6 +4,7 @@ import (
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/ops"
 	"github.com/trit-ml/trit/ops/bitlinear"
+	"github.com/trit-ml/trit/ops/screen"
 	"github.com/trit-ml/trit/ops/ternary"
 )
 
@@ -28,6 +29,7 @@ func Known() map[*graph.OpDef]Op {
 		ops.RMSNormOp.OpDef:       {rmsnorm, summed},
 		ops.RMSNormGradOp.OpDef:   {rmsnormGrad, summed},
 		ops.MatMulOp.OpDef:        {matmul, summed},
+		ops.BatchMatMulOp.OpDef:   {batchMatMul, summed},
 		ops.RoPEOp.OpDef:          {rope, summed},
 		ops.SoftmaxOp.OpDef:       {softmax, summed},
 		ops.SoftmaxGradOp.OpDef:   {softmaxGrad, summed},
@@ -54,6 +56,10 @@ func Known() map[*graph.OpDef]Op {
 		ternary.QuantizeOp.OpDef: {quantize, coded},
 		ternary.FakeOp.OpDef:     {quantize, Tolerance{Each: 1e-5}},
 		ternary.MatMulOp.OpDef:   {ternaryMatMul, exact},
+
+		screen.KeepOp.OpDef:   {keepTop, exact},
+		screen.PlanesOp.OpDef: {screenPlanes, exact},
+		screen.TopOp.OpDef:    {screenTop, summed},
 
 		bitlinear.RescaleOp.OpDef:       {rescale, rounded},
 		bitlinear.SubLNQuantOp.OpDef:    {sublnQuant, coded},

@@ -73,6 +73,26 @@ func matmul(r *Rand) []Case {
 	return cs
 }
 
+func batchMatMul(r *Rand) []Case {
+	var cs []Case
+	for _, s := range [][4]int{{1, 1, 1, 1}, {3, 2, 5, 4}, {2, 1, 33, 17}, {5, 50, 20, 3}, {4, 33, 70, 48}, {7, 16, 300, 9}} {
+		for _, ta := range []bool{false, true} {
+			for _, tb := range []bool{false, true} {
+				a, b := []int{s[0], s[1], s[2]}, []int{s[0], s[2], s[3]}
+				if ta {
+					a = []int{s[0], s[2], s[1]}
+				}
+				if tb {
+					b = []int{s[0], s[3], s[2]}
+				}
+				cs = append(cs, Case{Attrs: ops.MatMulAttrs{TA: ta, TB: tb}, In: []graph.Tensor{r.F32(a...), r.F32(b...)}, Rows: []int{0, 1}})
+			}
+		}
+	}
+	four := Case{Attrs: ops.MatMulAttrs{}, In: []graph.Tensor{r.F32(2, 3, 4, 5), r.F32(2, 3, 5, 6)}, Note: "two leading axes"}
+	return append(cs, four)
+}
+
 func rope(r *Rand) []Case {
 	var cs []Case
 	for _, hd := range []int{2, 6, 16, 64, 128} {
