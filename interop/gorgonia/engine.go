@@ -21,9 +21,14 @@ func NewEngine() (Engine, error) {
 	return Engine{k: k}, err
 }
 
-// smallProduct is the number of multiply-adds up to which the standard engine is
-// as fast, because a call of a kernel costs some microseconds.
-const smallProduct = 1 << 14
+const (
+	// smallProduct is the number of multiply-adds up to which the standard engine
+	// is as fast, because a call of a kernel costs some microseconds.
+	smallProduct = 1 << 13
+	// fewRows of a do not repay packing b, unless b is read transposed: then no
+	// packing is needed.
+	fewRows = 2
+)
 
 // MatMul implements tensor.MatMuler. Operands that are not contiguous float32
 // matrices, transposed or not, are left to the standard engine.
@@ -31,7 +36,8 @@ func (e Engine) MatMul(a, b, prealloc tensor.Tensor) error {
 	x, ta, okA := stored(a)
 	w, tb, okB := stored(b)
 	y, ty, okY := stored(prealloc)
-	if e.k == nil || !okA || !okB || !okY || ty || a.Shape()[0]*a.Shape()[1]*b.Shape()[1] <= smallProduct {
+	ok := e.k != nil && okA && okB && okY && !ty
+	if m := a.Shape()[0]; !ok || m*b.Shape().TotalSize() <= smallProduct || m <= fewRows && !tb {
 		return e.StandardEngine.MatMul(a, b, prealloc)
 	}
 	return matMul(e.k, y, x, w, ta, tb)

@@ -198,6 +198,9 @@ func (im *importer) leaf(n *G.Node) (graph.Value, error) {
 	if name == "" || strings.HasPrefix(name, "%!") {
 		return graph.Value{}, im.refuse("the leaf has no name; give it one with G.WithName")
 	}
+	if strings.HasPrefix(name, constPrefix) {
+		return graph.Value{}, im.refuse("names that begin with %q are taken; give the leaf another name", constPrefix)
+	}
 	if old := im.used[name]; old != nil {
 		return graph.Value{}, im.refuse("another leaf has the same name and shape %v; give it another name", old.Shape())
 	}
@@ -239,6 +242,10 @@ func leafElem(n *G.Node) (graph.DType, error) {
 	}
 }
 
+// constPrefix begins the names of constants that are too large to be printed in
+// the graph. They are params that are never trained.
+const constPrefix = "constant/"
+
 // constant declares the value of a constant node: small ones inside the graph,
 // larger ones as params.
 func (im *importer) constant(n *G.Node) (graph.Value, error) {
@@ -252,7 +259,7 @@ func (im *importer) constant(n *G.Node) (graph.Value, error) {
 	if t.Len() <= graph.MaxConstElements {
 		return im.b.Const(t.Clone()), nil
 	}
-	name := fmt.Sprintf("const.%d", n.ID())
+	name := fmt.Sprintf("%s%d", constPrefix, n.ID())
 	im.params[name] = t
 	return im.b.Param(name, graph.F32, t.Dims...), nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/graph"
@@ -45,6 +46,10 @@ func NewTrainer(ctx context.Context, loss *graph.Graph, params Params, dev devic
 			*f.to = f.init
 		}
 	}
+	some := o.Want
+	o.Want = func(param string) bool {
+		return !strings.HasPrefix(param, constPrefix) && (some == nil || some(param))
+	}
 	step, err := passes.Train(passes.TrainOptions{AdamW: passes.AdamW{
 		Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, MaxNorm: o.MaxNorm, Want: o.Want,
 	}}).Run(loss, nil)
@@ -67,7 +72,7 @@ func NewTrainer(ctx context.Context, loss *graph.Graph, params Params, dev devic
 	}
 	for _, p := range loss.Params() {
 		name := graph.SourceName(p)
-		if o.Want != nil && !o.Want(name) {
+		if !o.Want(name) {
 			continue
 		}
 		t.trained = append(t.trained, name)
