@@ -9,6 +9,7 @@ import (
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/models/tokenizer"
+	"github.com/trit-ml/trit/ops/screen"
 	"github.com/trit-ml/trit/runtime"
 )
 
@@ -26,6 +27,7 @@ type Engine struct {
 func (m *Model) Start(ctx context.Context, dev devices.Device, s Shape) (*Engine, error) {
 	began := time.Now()
 	s = s.or(m.DefaultShape())
+	s.Whole = s.Whole || !devices.NewRegistry(dev).Claims(screen.TopOp.OpDef)
 	g, err := m.Declare(s.Chunk)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.Name, err)
@@ -144,10 +146,14 @@ func (m *Model) TextIDs(text string) ([]int32, error) {
 	return m.Tokenizer.Encode(m.begin(), text), nil
 }
 
-// begin is the token that begins a text: its own, or the one that separates
-// texts in training.
+// begin is the token that begins a text: the tokenizer's own, the
+// configuration's, or the one that separates texts in training.
 func (m *Model) begin() []int32 {
-	for _, id := range []int32{m.Tokenizer.BOS(), m.Tokenizer.EOS()} {
+	stated := tokenizer.None
+	if m.Config.BOS >= 0 && m.Config.BOS < m.Config.Vocab {
+		stated = int32(m.Config.BOS)
+	}
+	for _, id := range []int32{m.Tokenizer.BOS(), stated, m.Tokenizer.EOS()} {
 		if id != tokenizer.None {
 			return []int32{id}
 		}

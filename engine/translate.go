@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/trit-ml/trit/models/chat"
 	"github.com/trit-ml/trit/models/checkpoint"
 	"github.com/trit-ml/trit/models/tokenizer"
 )
 
-// Translate adds the tokenizer to a conversion in the shape that the
-// destination wants: arrays for a GGUF, tokenizer.json for a folder.
+// Translate adds tokenizer and chat template to a conversion in the shape that
+// the destination wants: metadata for a GGUF, tokenizer.json and
+// chat_template.jinja for a folder.
 func (m *Model) Translate(o *checkpoint.ConvertOptions) error {
 	if m.Tokenizer == nil {
 		return nil
@@ -24,12 +26,18 @@ func (m *Model) Translate(o *checkpoint.ConvertOptions) error {
 			return fmt.Errorf("%s: tokenizer.json cannot be written: %w", m.Name, err)
 		}
 		o.Files = map[string][]byte{"tokenizer.json": buf.Bytes()}
+		if t := m.Checkpoint.Vocab().ChatTemplate; t != "" {
+			o.Files["chat_template.jinja"] = []byte(t)
+		}
 	case !folder && !fromGGUF:
 		v, err := m.Tokenizer.Vocab()
 		if err != nil {
 			return err
 		}
 		o.Vocab = checkpointVocab(v, m.Config)
+		if _, o.Vocab.ChatTemplate, err = chat.Source(m.Checkpoint.File); err != nil {
+			return fmt.Errorf("%s: %w", m.Name, err)
+		}
 	}
 	return nil
 }
@@ -55,6 +63,14 @@ func checkpointVocab(v tokenizer.Vocab, cfg checkpoint.Config) *checkpoint.Vocab
 		if c.Scores != nil {
 			c.Scores = append(c.Scores, 0)
 		}
+	}
+	// A tokenizer.json need not say which tokens begin and end a text;
+	// config.json then does. Engines that read neither take ids of their own.
+	if c.BOS < 0 && cfg.BOS < len(c.Tokens) {
+		c.BOS = cfg.BOS
+	}
+	if c.EOS < 0 && len(cfg.EOS) > 0 && cfg.EOS[0] < len(c.Tokens) {
+		c.EOS = cfg.EOS[0]
 	}
 	for i, t := range c.Tokens {
 		if strings.EqualFold(t, "<|eot_id|>") {

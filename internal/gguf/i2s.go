@@ -74,7 +74,7 @@ func ScaleI2S(src []byte) (float32, error) {
 	}
 	scale := math.Float32frombits(binary.LittleEndian.Uint32(src[len(src)-i2sTail:]))
 	if !(scale >= 0 && scale <= math.MaxFloat32) {
-		return 0, fmt.Errorf("the I2_S scale is %v, want a finite number that is not negative", scale)
+		return 0, fmt.Errorf("the I2_S scale is %v, want a finite number that is not negative; quantisers of I2_S that run on several threads put scales in wrong places: repeat with one", scale)
 	}
 	return scale, nil
 }
