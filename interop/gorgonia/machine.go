@@ -59,6 +59,16 @@ func (m *Machine) open() (err error) {
 // Program is the compiled graph, to explain or to profile.
 func (m *Machine) Program() *runtime.Program { return m.prog }
 
+// Profile runs the program again on the inputs of the last Run, with a
+// measurement of each kernel call.
+func (m *Machine) Profile(ctx context.Context) ([]runtime.Timing, error) {
+	times, err := m.run.Profile(ctx, m.syms...)
+	if err != nil {
+		return nil, fmt.Errorf("gorgonia: %w", err)
+	}
+	return times, nil
+}
+
 // Run computes the outputs from the inputs, given by name; their shapes give the
 // graph's symbols their values. Inputs are read where they lie. The outputs are
 // overwritten by the next Run.

@@ -117,6 +117,10 @@ func (t *Trainer) Step(ctx context.Context, inputs map[string]*tensor.Dense, rat
 	return float64(out.F32()[0]), nil
 }
 
+// Profile makes one more update from the inputs of the last Step, with a
+// measurement of each kernel call.
+func (t *Trainer) Profile(ctx context.Context) ([]runtime.Timing, error) { return t.m.Profile(ctx) }
+
 // Sync copies the trained weights to the params, and so to Gorgonia's graph.
 func (t *Trainer) Sync(ctx context.Context) error {
 	var errs []error
