@@ -9,6 +9,7 @@ import (
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/models/tokenizer"
+	"github.com/trit-ml/trit/ops/screen"
 	"github.com/trit-ml/trit/runtime"
 )
 
@@ -26,6 +27,7 @@ type Engine struct {
 func (m *Model) Start(ctx context.Context, dev devices.Device, s Shape) (*Engine, error) {
 	began := time.Now()
 	s = s.or(m.DefaultShape())
+	s.Whole = s.Whole || !devices.NewRegistry(dev).Claims(screen.TopOp.OpDef)
 	g, err := m.Declare(s.Chunk)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.Name, err)

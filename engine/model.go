@@ -144,6 +144,7 @@ type Shape struct {
 	Chunk   int         // most tokens in one step
 	Block   int         // positions in a cache block
 	Cache   graph.DType // element type of the cache
+	Whole   bool        // always multiply the whole output head, as devices without a kernel for less do
 }
 
 // DefaultShape serves one sequence of the model's own context.
@@ -174,9 +175,14 @@ func (s Shape) or(d Shape) Shape {
 // InferPipeline returns the infer pipeline for the model in the given shape.
 func (m *Model) InferPipeline(s Shape) passes.Pipeline {
 	s = s.or(m.DefaultShape())
+	screen := passes.Screen{Tops: s.Seqs}
+	if s.Whole {
+		screen.Tops = 0
+	}
 	return passes.Infer(passes.InferOptions{
 		Cache:   passes.NewCache(s.Seqs, s.Context, s.Block, s.Cache),
 		MaxRows: s.Chunk,
 		Packed:  m.Weights.Packed,
+		Screen:  screen,
 	})
 }

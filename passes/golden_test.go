@@ -14,6 +14,7 @@ import (
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/ops"
 	"github.com/trit-ml/trit/ops/bitlinear"
+	"github.com/trit-ml/trit/ops/screen"
 	"github.com/trit-ml/trit/ops/ternary"
 	"github.com/trit-ml/trit/passes"
 )
@@ -21,7 +22,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 func allOps() graph.OpSet {
-	return graph.NewOpSet(ops.All()...).With(ternary.All()...).With(bitlinear.All()...)
+	return graph.NewOpSet(ops.All()...).With(ternary.All()...).With(bitlinear.All()...).With(screen.All()...)
 }
 
 // underTest names the passes that have a folder of golden files.
@@ -30,6 +31,7 @@ func underTest() map[string]passes.Pass {
 	all := []passes.Pass{
 		passes.KVCache(passes.Cache{Seqs: 2, Blocks: 4, PerSeq: 4, Size: 4, Elem: graph.F32}),
 		passes.LastRow(8),
+		passes.ScreenHead(passes.Screen{Tops: 2, Least: 16}),
 		passes.LowerBitLinear(func(p string) bool { return strings.HasPrefix(p, "packed") }),
 		passes.CSE(), passes.Fold(), passes.DCE(), passes.MergeSiblings(),
 		passes.InsertQuantize(), passes.DropQuantize(), passes.Inline(nil), passes.FoldTransposes(), passes.Grad(nil),

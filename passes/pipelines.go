@@ -11,6 +11,7 @@ type InferOptions struct {
 	MaxRows int                     // most tokens whose logits a step returns
 	Packed  func(param string) bool // see LowerBitLinear
 	Fused   []*graph.OpDef          // fusions to try before the built-in ones
+	Screen  Screen                  // of the output head
 }
 
 // Infer is the pipeline from a declared model to the graph that is lowered for
@@ -19,6 +20,7 @@ func Infer(o InferOptions) Pipeline {
 	return Pipeline{
 		KVCache(o.Cache),
 		LastRow(o.MaxRows),
+		ScreenHead(o.Screen),
 		LowerBitLinear(o.Packed),
 		CSE(),
 		MergeSiblings(),
@@ -78,6 +80,8 @@ type Constraint struct{ Before, After, Why string }
 // Order lists the constraints between passes; a test holds the pipelines to it.
 var Order = []Constraint{
 	{"kv-cache", "last-row", "only the cached attention is row-wise, so the tail of the last layer can shrink to the wanted rows"},
+	{"last-row", "screen-head", "it splits the rows that last-row has picked, behind everything they share"},
+	{"screen-head", "cse", "both heads pick rows of one value and read one table"},
 	{"last-row", "lower-bitlinear", "it moves through bitlinear as one op instead of three with an integer middle"},
 	{"lower-bitlinear", "cse", "projections of one input each quantize it; cse makes them share"},
 	{"cse", "merge-siblings", "siblings are recognised by their common quantized input"},

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/trit-ml/trit/ops"
+	"github.com/trit-ml/trit/ops/screen"
 )
 
 // Memory is what a plan needs, in bytes.
@@ -51,22 +52,35 @@ func (p *Program) memory(pl *plan) (Memory, error) {
 		m.States += o.bytes
 	}
 	for i := range pl.calls {
-		c := &pl.calls[i]
-		for j, s := range c.in {
-			if p.vals[s.val].kind != atLoad || slices.Contains(c.in[:j], s) {
-				continue
-			}
-			n, err := p.storedBytes(s)
-			if err != nil {
-				return m, err
-			}
-			if c.call.Op == ops.EmbeddingOp.OpDef {
-				n = min(n, c.call.Out[0].Bytes()) // reads the rows it is asked for
-			}
-			m.Read += n
+		n, err := p.weightsRead(&pl.calls[i])
+		if err != nil {
+			return m, err
 		}
+		m.Read += n
 	}
 	return m, nil
+}
+
+// weightsRead is the bytes of weights that a call reads, each once.
+func (p *Program) weightsRead(c *call) (int, error) {
+	read := 0
+	for j, s := range c.in {
+		if p.vals[s.val].kind != atLoad || slices.Contains(c.in[:j], s) {
+			continue
+		}
+		n, err := p.storedBytes(s)
+		if err != nil {
+			return read, err
+		}
+		switch op := c.call.Op; {
+		case op == ops.EmbeddingOp.OpDef:
+			n = min(n, c.call.Out[0].Bytes()) // the rows it is asked for
+		case op == screen.TopOp.OpDef && j == 2:
+			n = 0 // a handful of rows
+		}
+		read += n
+	}
+	return read, nil
 }
 
 func (p *Program) storedBytes(s stored) (int, error) {

@@ -19,7 +19,8 @@ import (
 func (s *Session) Generate(ctx context.Context, q Seq, prompt []int32, sampler *Sampler) iter.Seq2[int32, error] {
 	return func(yield func(int32, error) bool) {
 		sampler.Accept(prompt...)
-		err := s.Feed(q, LastLogits, prompt...)
+		want := sampler.Want()
+		err := s.Feed(q, want, prompt...)
 		for {
 			for err == nil && s.Pending(q) > 0 {
 				_, err = s.Step(ctx)
@@ -35,7 +36,7 @@ func (s *Session) Generate(ctx context.Context, q Seq, prompt []int32, sampler *
 			if !yield(id, err) || err != nil || s.Len(q) == s.Context() {
 				return
 			}
-			err = s.Feed(q, LastLogits, id)
+			err = s.Feed(q, want, id)
 		}
 	}
 }

@@ -13,6 +13,16 @@ type Timing struct {
 	Where  string // position and scope
 	Time   time.Duration
 	Bytes  int // of operands and results, in their plain size
+	Read   int // of weights, as they are stored
+}
+
+// Syms is the symbols' values in the last step, for Profile and Program.Memory;
+// nil before the first. It must not be changed.
+func (r *Run) Syms() []int {
+	if r.now == nil {
+		return nil
+	}
+	return r.now.key[:len(r.p.syms)]
 }
 
 // Profile is Step with a measurement around each call, in order. It allocates,
@@ -34,6 +44,9 @@ func (r *Run) Profile(ctx context.Context, syms ...int) ([]Timing, error) {
 	for i := range times {
 		c := &b.plan.calls[i]
 		out[i] = Timing{Kernel: callName(c), Op: c.call.Op.Name, Where: c.call.Where, Time: times[i]}
+		if out[i].Read, err = r.p.weightsRead(c); err != nil {
+			return nil, err
+		}
 		for _, o := range c.call.In {
 			out[i].Bytes += o.Bytes()
 		}

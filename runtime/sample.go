@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 )
 
 // Sampling says how the next token is drawn. The steps apply in the order of
@@ -96,6 +97,20 @@ func NewSampler(vocab int, o Sampling) (*Sampler, error) {
 	return s, nil
 }
 
+// Want is the least that Next needs to know: Top for the likeliest token and for
+// top-k sampling, else all logits. Either way it draws the same tokens.
+func (s *Sampler) Want() Want {
+	switch {
+	case s.recent != nil: // a penalty can bring any token to the front
+		return LastLogits
+	case s.o.Temperature == 0 || s.o.TopK == 1:
+		return Top(1)
+	case s.o.TopK > 0 && s.o.TopK < len(s.cand):
+		return Top(s.o.TopK)
+	}
+	return LastLogits
+}
+
 // Accept tells the sampler about tokens of the sequence that it did not draw:
 // the prompt. Only the repetition penalty needs it.
 func (s *Sampler) Accept(tokens ...int32) {
@@ -168,8 +183,17 @@ func (s *Sampler) candidates(logits []float32) []candidate {
 // with unnormalised probabilities.
 func (s *Sampler) filter(cs []candidate) []candidate {
 	nucleus := s.o.TopP > 0 && s.o.TopP < 1
-	if k := s.o.TopK; k > 0 && k < len(cs) {
-		cs = likeliest(cs, k)
+	if k := s.o.TopK; k > 0 && k < len(s.cand) {
+		if k < len(cs) {
+			cs = likeliest(cs, k)
+		}
+		// In an order that does not depend on the tokens left out.
+		slices.SortFunc(cs, func(a, b candidate) int {
+			if a.before(&b) {
+				return -1
+			}
+			return 1 // ids differ
+		})
 	}
 	top := cs[0].logit
 	for i := range cs {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/trit-ml/trit/graph"
 )
@@ -15,7 +16,9 @@ import (
 //
 // The program comes from the infer pipeline: inputs tokens, seq and pos i32[S],
 // rows i32[R] and table i32[sequences, blocks]; every state a cache of
-// [blocks, positions, width]; output 0 the logits f32[R, vocabulary].
+// [blocks, positions, width]; output 0 the logits f32[R, vocabulary]. If the head
+// is screened, inputs full i32[F], top and keep i32[T] say which of the R rows go
+// to output 0, now f32[F, vocabulary], and which to output 1, f32[T, vocabulary].
 //
 // A sequence's logits do not depend on what else is in the step, on how its
 // prompt was cut into chunks, or on where its blocks lie. A Session is used by
@@ -23,9 +26,10 @@ import (
 type Session struct {
 	run    *Run
 	in     sessionInputs
-	syms   []int // values of the program's symbols for the next step
-	symS   int   // which of them counts tokens
-	symR   int   // and rows
+	syms   []int     // values of the program's symbols for the next step
+	symS   int       // which of them counts tokens
+	symR   int       // and rows
+	head   *screened // nil if every row gets all logits
 	vocab  int
 	size   int // positions in a block
 	width  int // blocks of a sequence
@@ -51,14 +55,20 @@ type cacheState struct {
 type Seq int
 
 // Want says which of the tokens being fed need logits.
-type Want uint8
+type Want int32
 
 // What Feed can ask for.
 const (
 	LastLogits Want = iota // of the last token
 	AllLogits              // of every token
 	NoLogits
+	topLogits // and more: Top
 )
+
+// Top asks for the k largest logits of the last token, those equal to the k-th
+// included; the others are -Inf. They have the same bits as LastLogits gives, for
+// less work if the program screens its head; if not, all logits are given.
+func Top(k int) Want { return topLogits + Want(max(1, min(k, math.MaxInt32/2))) }
 
 type sequence struct {
 	open    bool
@@ -68,6 +78,7 @@ type sequence struct {
 	want    Want    // for the pending tokens
 	row     int     // first row of the last step's logits
 	rows    int
+	top     bool // the row is one of the likeliest tokens only
 }
 
 // piece is what one sequence contributes to a step.
@@ -114,7 +125,29 @@ func (s *Session) bind(p *Program) error {
 		return fmt.Errorf("not a program of the infer pipeline: %w", err)
 	}
 	maxTokens, maxRows := 0, 0
+	if _, err := p.Input(inputTop); err == nil {
+		s.head = &screened{symF: -1, symT: -1}
+	}
+	var full, top graph.Shape
+	if h := s.head; h != nil {
+		h.in.full, full = input(inputFull, 1)
+		h.in.top, top = input(inputTop, 1)
+		h.in.keep, _ = input(inputKeep, 1)
+		if err := errors.Join(errs...); err != nil {
+			return fmt.Errorf("not a program with a screened head: %w", err)
+		}
+	}
 	for i, sym := range p.syms {
+		if h := s.head; h != nil {
+			switch (graph.Dim{Sym: sym.Name, Mul: 1}) {
+			case full[0]:
+				h.symF, h.full = i, make([]int32, sym.Max)
+				continue
+			case top[0]:
+				h.symT, h.top, h.keep = i, make([]int32, sym.Max), make([]int32, sym.Max)
+				continue
+			}
+		}
 		switch (graph.Dim{Sym: sym.Name, Mul: 1}) {
 		case tokens[0]:
 			s.symS, maxTokens = i, sym.Max
@@ -151,13 +184,17 @@ func (s *Session) bind(p *Program) error {
 	}
 	if len(p.outs) == 0 {
 		errs = append(errs, errors.New("the program has no output"))
-	} else if t := p.Outputs()[0]; t.Elem != graph.F32 || t.Rank() != 2 || t.Shape[0] != rows[0] {
-		errs = append(errs, fmt.Errorf("output 0 is %s, want f32[%s, vocabulary]", t, rows[0]))
+	} else if err := s.checkOutputs(p, rows, full, top); err != nil {
+		errs = append(errs, err)
 	} else {
+		t := p.Outputs()[0]
 		s.vocab, _ = t.Last().Const()
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
+	}
+	if h := s.head; h != nil && len(h.top) < min(dims[0], maxRows) {
+		return fmt.Errorf("%d sequences can each want a row, but a step takes %d rows of likeliest tokens", dims[0], len(h.top))
 	}
 	s.blocks, s.width = newBlocks(count), dims[1]
 	s.syms = make([]int, len(p.syms))
@@ -310,7 +347,11 @@ func (s *Session) Rows(q Seq) (n int, logits []float32) {
 	if err != nil || x.rows == 0 {
 		return 0, nil
 	}
-	return x.rows, s.logits[x.row*s.vocab:][:x.rows*s.vocab]
+	all := s.logits
+	if x.top {
+		all = s.head.logits
+	}
+	return x.rows, all[x.row*s.vocab:][:x.rows*s.vocab]
 }
 
 // Step runs as many waiting tokens as one step takes and reports whether some
@@ -332,23 +373,44 @@ func (s *Session) Step(ctx context.Context) (more bool, err error) {
 	s.run.SetI32(s.in.pos, s.pos[:tokens])
 	s.run.SetI32(s.in.rows, s.rows[:rows])
 	s.syms[s.symS], s.syms[s.symR] = tokens, rows
+	full, tops := rows, 0
+	if h := s.head; h != nil {
+		full, tops = s.split()
+		s.run.SetI32(h.in.full, h.full[:full])
+		s.run.SetI32(h.in.top, h.top[:tops])
+		s.run.SetI32(h.in.keep, h.keep[:tops])
+		s.syms[h.symF], s.syms[h.symT] = full, tops
+	}
 	if err := s.run.Step(ctx, s.syms...); err != nil {
 		return true, err
 	}
-	if rows > 0 {
+	if full > 0 {
 		t, err := s.run.Output(ctx, 0)
 		if err != nil {
 			return true, err
 		}
 		s.logits = t.F32()
 	}
-	row := 0
+	if tops > 0 {
+		t, err := s.run.Output(ctx, 1)
+		if err != nil {
+			return true, err
+		}
+		s.head.logits = t.F32()
+	}
+	full, tops = 0, 0
 	for _, p := range s.batch {
 		x := &s.seqs[p.seq]
 		x.n += p.tokens
 		x.pending = x.pending[:copy(x.pending, x.pending[p.tokens:])]
-		x.row, x.rows = row, p.rows
-		row += p.rows
+		x.rows, x.top = p.rows, s.wantsTop(x)
+		if x.top {
+			x.row = tops
+			tops += p.rows
+		} else {
+			x.row = full
+			full += p.rows
+		}
 	}
 	for i := range s.seqs {
 		more = more || s.seqs[i].open && len(s.seqs[i].pending) > 0

@@ -31,7 +31,7 @@ func (u *unit) kernels() []devices.Kernel {
 	for _, rows := range [][]devices.Kernel{
 		u.linearKernels(), u.quantKernels(), u.normKernels(), u.ropeKernels(),
 		u.cacheKernels(), u.attendKernels(), u.headKernels(), u.lookupKernels(), u.elementwiseKernels(),
-		u.softmaxKernels(), u.gemmKernels(), u.attentionKernels(), u.lossKernels(), u.optimizerKernels(),
+		u.softmaxKernels(), u.screenKernels(), u.gemmKernels(), u.attentionKernels(), u.lossKernels(), u.optimizerKernels(),
 	} {
 		ks = append(ks, rows...)
 	}
@@ -43,6 +43,7 @@ func (u *unit) kernels() []devices.Kernel {
 func (u *unit) wideKernels() []devices.Kernel {
 	ks := append(u.linearKernels(), u.gemmKernels()...)
 	ks = append(ks, u.attendKernels()...)
+	ks = append(ks, u.screenKernels()...)
 	return append(ks, u.attentionKernels()...)
 }
 

@@ -447,3 +447,19 @@ func peakFMAAVX2(iters int) { panic(noAssembly) }
 func peakVNNIAVX512(iters int) { panic(noAssembly) }
 
 func peakFMAAVX512(iters int) { panic(noAssembly) }
+
+func screenNibblesAVX512(acc *int32, w *byte, ldw int, q *int8, blocks int, pairs int) {
+	panic(noAssembly)
+}
+
+func screenNibblesAVX2(acc *int32, w *byte, ldw int, q *int8, blocks int, pairs int) {
+	panic(noAssembly)
+}
+
+func screenCrumbsAVX512(acc *int32, w *byte, ldw int, q *int8, blocks int, pairs int) {
+	panic(noAssembly)
+}
+
+func screenCrumbsAVX2(acc *int32, w *byte, ldw int, q *int8, blocks int, pairs int) {
+	panic(noAssembly)
+}

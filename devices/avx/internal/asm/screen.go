@@ -1,0 +1,82 @@
+package asm
+
+// The sums of screened products. Weights are unsigned, in rows of blocks of 64
+// bytes: a block of nibbles has 128 columns, byte j columns j and 64+j with the
+// low half first; a block of crumbs has 256, bits 2c and 2c+1 of byte j being
+// column 64c+j. Activations are 256·high + low with both signed bytes, 256 bytes
+// for every 128 columns: high bytes first.
+
+// ScreenNibbles writes acc[2r], acc[2r+1] = Σ w·high, Σ w·low for rows [0,rows)
+// of blocks·64 bytes each, back to back. The sums must fit an int32: up to 2^20
+// columns do.
+func (isa ISA) ScreenNibbles(acc []int32, w []byte, q []int8, rows, blocks int) {
+	isa.screen(acc, w, q, rows, blocks, 4)
+}
+
+// ScreenCrumbs is ScreenNibbles for crumbs.
+func (isa ISA) ScreenCrumbs(acc []int32, w []byte, q []int8, rows, blocks int) {
+	isa.screen(acc, w, q, rows, blocks, 2)
+}
+
+func (isa ISA) screen(acc []int32, w []byte, q []int8, rows, blocks, bits int) {
+	ld := 64 * blocks
+	acc, w, q = acc[:2*rows], w[:rows*ld], q[:ld*16/bits]
+	switch {
+	case rows == 0:
+	case blocks == 0:
+		clear(acc)
+	case isa == Generic:
+		screenGeneric(acc, w, q, rows, blocks, bits)
+	default:
+		if rows > 1 {
+			isa.screenPairs(&acc[0], &w[0], ld, &q[0], blocks, rows/2, bits)
+		}
+		if rows%2 == 1 { // the last row makes a pair with itself
+			var last [4]int32
+			isa.screenPairs(&last[0], &w[(rows-1)*ld], 0, &q[0], blocks, 1, bits)
+			copy(acc[2*rows-2:], last[:2])
+		}
+	}
+}
+
+func (isa ISA) screenPairs(acc *int32, w *byte, ldw int, q *int8, blocks, pairs, bits int) {
+	switch {
+	case isa == AVX512 && bits == 4:
+		screenNibblesAVX512(acc, w, ldw, q, blocks, pairs)
+	case isa == AVX512:
+		screenCrumbsAVX512(acc, w, ldw, q, blocks, pairs)
+	case bits == 4:
+		screenNibblesAVX2(acc, w, ldw, q, blocks, pairs)
+	default:
+		screenCrumbsAVX2(acc, w, ldw, q, blocks, pairs)
+	}
+}
+
+func screenGeneric(acc []int32, w []byte, q []int8, rows, blocks, bits int) {
+	columns := 64 * 8 / bits
+	for r := range rows {
+		var high, low int32
+		for i := range blocks * columns {
+			part := i % columns / 64
+			u := int32(w[(r*blocks+i/columns)*64+i%64]>>(part*bits)) & (1<<bits - 1)
+			at := i/128*256 + i%128
+			high += u * int32(q[at])
+			low += u * int32(q[at+128])
+		}
+		acc[2*r], acc[2*r+1] = high, low
+	}
+}
+
+// SplitI16 lays out activations for the functions above: q[i] for i below
+// columns, zeros up to len(dst)/2, which is a multiple of 256.
+func SplitI16(dst []int8, q []int16) {
+	for i := range len(dst) / 2 {
+		v := int16(0)
+		if i < len(q) {
+			v = q[i]
+		}
+		low := int8(v)
+		at := i/128*256 + i%128
+		dst[at], dst[at+128] = int8((int32(v)-int32(low))>>8), low
+	}
+}

@@ -1,0 +1,68 @@
+package asm
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/trit-ml/trit/internal/cpu"
+)
+
+// TestScreenedSums compares every instruction set with sums taken weight by
+// weight, at the largest values too, with memory that ends where operands do.
+func TestScreenedSums(t *testing.T) {
+	set, err := cpu.Detect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, blocks := range []int{0, 1, 2, 3, 10, 40} {
+		for _, rows := range []int{0, 1, 2, 3, 8, 17} {
+			for _, extreme := range []bool{false, true} {
+				ld := 64 * blocks
+				w := guarded[byte](t, rows*ld, false)
+				for i := range w {
+					w[i] = byte(r.Uint32())
+					if extreme {
+						w[i] = 0xff
+					}
+				}
+				for _, bits := range []int{4, 2} {
+					columns := blocks * 64 * 8 / bits
+					q := make([]int16, columns)
+					for i := range q {
+						q[i] = int16(r.IntN(64001) - 32000)
+						if extreme {
+							q[i] = -32640 // both bytes are -128
+						}
+					}
+					x := guarded[int8](t, 2*columns, false)
+					SplitI16(x, q)
+					want := make([]int64, rows)
+					for row := range rows {
+						for c, v := range q {
+							per := 8 / bits * 64
+							u := w[row*ld+c/per*64+c%64] >> (c % per / 64 * bits) & (1<<bits - 1)
+							want[row] += int64(u) * int64(v)
+						}
+					}
+					for _, isa := range Available(set) {
+						acc := guarded[int32](t, 2*rows, false)
+						if bits == 4 {
+							isa.ScreenNibbles(acc, w, x, rows, blocks)
+						} else {
+							isa.ScreenCrumbs(acc, w, x, rows, blocks)
+						}
+						got := make([]int64, rows)
+						for i := range got {
+							got[i] = 256*int64(acc[2*i]) + int64(acc[2*i+1])
+						}
+						if !slices.Equal(got, want) {
+							t.Fatalf("%s, %d bits, %d rows of %d blocks, extreme %v: got %v, want %v", isa, bits, rows, blocks, extreme, got, want)
+						}
+					}
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,338 @@
+package avx
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/trit-ml/trit/devices"
+	"github.com/trit-ml/trit/devices/avx/internal/asm"
+	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/internal/host"
+	"github.com/trit-ml/trit/ops/screen"
+)
+
+// screenKernels find the likeliest tokens: the planes are made at load, and most
+// of the head is never read. Instruction sets differ in speed only.
+func (u *unit) screenKernels() []devices.Kernel {
+	return []devices.Kernel{
+		u.row(devices.Kernel{
+			Name: "screen.planes", Op: screen.PlanesOp.OpDef, Order: "each",
+			Scratch: func(c *devices.Call) int {
+				s := &scratch{}
+				parts[float32](s, u.threads, c.In[0].Last())
+				return s.size
+			},
+			Bind: u.bindPlanes,
+		}),
+		u.row(devices.Kernel{
+			// The order of the rows that are multiplied as they are: that of the
+			// whole head's kernels.
+			Name: "screen.top", Op: screen.TopOp.OpDef, Order: "lanes8",
+			Accept: func(c *devices.Call) error {
+				if w := c.In[2]; w.Elem != graph.BF16 && w.Elem != graph.F16 {
+					return fmt.Errorf("it takes weights of 16 bits, not %s", w.Elem)
+				}
+				return planesOf(c)
+			},
+			Scratch: func(c *devices.Call) int {
+				s := &scratch{}
+				u.newTop(c, s)
+				return s.size
+			},
+			Bind: u.bindTop,
+		}),
+	}
+}
+
+// planesOf checks that operands 3 to 5 are the planes of operand 2.
+func planesOf(c *devices.Call) error {
+	n, cols := c.In[2].Dims[0], screen.Columns(c.In[2].Dims[1])
+	for i, want := range []devices.Operand{
+		{Elem: graph.U8, Dims: []int{n, cols / 2}}, {Elem: graph.U8, Dims: []int{n, cols / 4}}, {Elem: graph.F32, Dims: []int{n, screen.Bounds}},
+	} {
+		if got := c.In[3+i]; got.Elem != want.Elem || len(got.Dims) != 2 || got.Dims[0] != want.Dims[0] || got.Dims[1] != want.Dims[1] {
+			return fmt.Errorf("operand %d is %s%v, not a plane of the weights: %s%v", 3+i, got.Elem, got.Dims, want.Elem, want.Dims)
+		}
+	}
+	return nil
+}
+
+func (u *unit) bindPlanes(c *devices.Call) (devices.Launch, error) {
+	n, k := c.In[0].Dims[0], c.In[0].Dims[1]
+	cols := screen.Columns(k)
+	nib, crumb, bounds := host.U8(c.Out[0]), host.U8(c.Out[1]), f32(c.Out[2])
+	rows := parts[float32](bindScratch(c), u.threads, k)
+	f, h := f32(c.In[0]), host.U16(c.In[0])
+	size := max(1, taskElements/max(k, 1))
+	return host.Parallel(c, ceilDiv(n, size), func(task, worker int) {
+		for i := task * size; i < min(n, (task+1)*size); i++ {
+			row := rows[worker]
+			switch c.In[0].Elem {
+			case graph.F32:
+				row = f[i*k : (i+1)*k]
+			case graph.BF16:
+				u.isa.BF16ToF32(row, h[i*k:(i+1)*k])
+			default:
+				u.isa.F16ToF32(row, h[i*k:(i+1)*k])
+			}
+			screen.PackRow(row, nib[i*cols/2:(i+1)*cols/2], crumb[i*cols/4:(i+1)*cols/4], bounds[i*screen.Bounds:(i+1)*screen.Bounds])
+		}
+	}), nil
+}
+
+// top is a bound call of screen.top. For a row w of the head, an activation x and
+// what is stored of them, ŵ = s·(u−z) and x̂ = step·q,
+//
+//	|w·x − ŵ·x̂| ≤ ‖ŵ‖·‖x−x̂‖ + ‖w−ŵ‖·‖x‖      (Cauchy and Schwarz)
+//
+// and the logit as computed is within γ·‖w‖·‖x‖ of w·x, where γ bounds the
+// rounding of a sum of K products in any order (Higham, "Accuracy and Stability
+// of Numerical Algorithms", §3.1). A row can be left out if the most it can be is
+// less than the k-th largest of what rows are at least.
+type top struct {
+	isa           asm.ISA
+	s, n, k, cols int
+	x, y          []float32
+	keep          []int32
+	nib, crumb    []byte
+	bounds        []float32
+	dot           func(y []float32, from, to int, x []float32)
+
+	tokens []topToken
+	q      [][]int8    // by token: activations in two bytes
+	least  [][]float32 // by token and row: what the logit is at least,
+	most   [][]float32 // at most,
+	sums   [][]float64 // and the sum of nibbles times activations
+	heaps  [][]float32 // by token
+	acc    [][]int32   // by worker
+	codes  [][]int16   // by worker
+}
+
+// topToken is what screening knows of a token.
+type topToken struct {
+	step, sum   float64 // x̂ = step·q, sum = Σ q
+	norm        float64 // ‖x‖
+	alpha, beta float64 // factors of ‖w‖ and of ‖w−ŵ‖ in the bound
+	cut         float32 // rows that are at most less than this are out
+}
+
+const (
+	topRows  = 256   // rows of a task
+	topBlock = 16    // rows that pass all tokens before the next: they stay in the L1 cache
+	topCode  = 32000 // largest activation code: its high byte must fit
+	// hugeLogit is where sums could overflow on the way.
+	hugeLogit = 1e37
+	roundUp   = 1 + 1e-6 // more than what float64 and the step to float32 round
+)
+
+func (u *unit) newTop(c *devices.Call, mem *scratch) *top {
+	t := &top{isa: u.isa, s: c.In[0].Dims[0], k: c.In[0].Dims[1], n: c.In[2].Dims[0]}
+	t.cols = screen.Columns(t.k)
+	t.tokens = make([]topToken, t.s)
+	t.q = parts[int8](mem, t.s, 2*t.cols)
+	t.least, t.most = parts[float32](mem, t.s, t.n), parts[float32](mem, t.s, t.n)
+	t.sums = parts[float64](mem, t.s, t.n)
+	t.heaps = parts[float32](mem, t.s, t.n)
+	t.acc = parts[int32](mem, u.threads, 2*topRows)
+	t.codes = parts[int16](mem, u.threads, t.k)
+	return t
+}
+
+func (u *unit) bindTop(c *devices.Call) (devices.Launch, error) {
+	t := u.newTop(c, bindScratch(c))
+	t.x, t.y, t.keep = f32(c.In[0]), f32(c.Out[0]), host.I32(c.In[1])
+	t.nib, t.crumb, t.bounds = host.U8(c.In[3]), host.U8(c.In[4]), f32(c.In[5])
+	w, k := host.U16(c.In[2]), t.k
+	if w == nil && t.n*k > 0 || t.nib == nil || t.crumb == nil || t.bounds == nil {
+		return nil, fmt.Errorf("operands are not in host memory")
+	}
+	if k == 0 {
+		return host.Serial(c, func() { clear(t.y) }), nil // equal logits are all kept
+	}
+	dot := u.isa.DotBF16
+	if c.In[2].Elem == graph.F16 {
+		dot = u.isa.DotF16
+	}
+	t.dot = func(y []float32, from, to int, x []float32) {
+		dot(y[from:to], to-from, w[from*k:], k, x, k, to-from, 1, k)
+	}
+	chunks := ceilDiv(t.n, topRows)
+	return host.Launch{Where: c.Where, Phases: []host.Phase{
+		{Tasks: t.s, Run: t.prepare},
+		{Tasks: chunks, Run: t.nibbles},
+		{Tasks: t.s, Run: t.cutAt},
+		{Tasks: chunks, Run: t.crumbs},
+		{Tasks: t.s, Run: t.cutAt},
+		{Tasks: chunks, Run: t.exact},
+		{Tasks: t.s, Run: t.mask},
+	}}, nil
+}
+
+// prepare rounds a token's activations to 16 bits.
+func (t *top) prepare(i, worker int) {
+	x, tok, codes := t.x[i*t.k:(i+1)*t.k], &t.tokens[i], t.codes[worker]
+	most, square, lost, sum := 0.0, 0.0, 0.0, 0
+	for _, v := range x {
+		most = max(most, math.Abs(float64(v)))
+		square += float64(v) * float64(v)
+	}
+	*tok = topToken{step: most / topCode, norm: math.Sqrt(square)}
+	if !(square < math.MaxFloat32) { // not numbers, or close to overflow: no row can be left out
+		clear(t.q[i])
+		tok.step, tok.alpha, tok.beta = 0, math.Inf(1), math.Inf(1)
+		return
+	}
+	inv := 0.0
+	if tok.step > 0 {
+		inv = 1 / tok.step
+	}
+	for j, v := range x {
+		c := math.RoundToEven(float64(v) * inv)
+		codes[j] = int16(c)
+		sum += int(c)
+		d := float64(v) - c*tok.step
+		lost += d * d
+	}
+	asm.SplitI16(t.q[i], codes)
+	tok.sum = float64(sum)
+	gamma := 1.01 * float64(t.k+8) / (1 << 24)
+	d := math.Sqrt(lost) + 1e-9*tok.norm // differences are rounded
+	tok.alpha = (d + gamma*tok.norm) * roundUp
+	tok.beta = (d + tok.norm) * roundUp
+}
+
+// within is the interval of a row's logit, given what ŵ·x̂ is in steps.
+func (tok *topToken) within(bounds []float32, lost int, steps float64) (least, most float32) {
+	norm := float64(bounds[screen.Norm])
+	a := float64(bounds[screen.Scale]) * tok.step * steps
+	r := norm*tok.alpha + float64(bounds[lost])*tok.beta + math.Abs(a)*(roundUp-1) + 1e-30
+	if !(norm*tok.norm < hugeLogit) || !(r < math.MaxFloat32) {
+		return float32(math.Inf(-1)), float32(math.Inf(1))
+	}
+	return float32(a - r), float32(a + r)
+}
+
+// nibbles is the first look at a chunk of rows.
+func (t *top) nibbles(task, worker int) {
+	acc, ld := t.acc[worker], t.cols/2
+	size := topRows
+	if t.s > 1 {
+		size = topBlock
+	}
+	for from, end := task*topRows, min(t.n, (task+1)*topRows); from < end; from += size {
+		to := min(end, from+size)
+		for i := range t.tokens {
+			t.isa.ScreenNibbles(acc, t.nib[from*ld:to*ld], t.q[i], to-from, t.cols/screen.NibbleBlock)
+			tok := &t.tokens[i]
+			sums, least, most := t.sums[i][from:to], t.least[i][from:to], t.most[i][from:to]
+			for r := range sums {
+				sum := 4 * (256*float64(acc[2*r]) + float64(acc[2*r+1]))
+				sums[r] = sum
+				least[r], most[r] = tok.within(t.bounds[(from+r)*screen.Bounds:][:screen.Bounds], screen.Error4, sum-30*tok.sum)
+			}
+		}
+	}
+}
+
+// runs calls f with the stretches of rows of a chunk that are still in.
+func (t *top) runs(task, i int, f func(from, to int)) {
+	most, cut := t.most[i], t.tokens[i].cut
+	end := min(t.n, (task+1)*topRows)
+	for r := task * topRows; r < end; r++ {
+		if most[r] < cut {
+			continue
+		}
+		from := r
+		for r++; r < end && !(most[r] < cut); r++ {
+		}
+		f(from, r)
+	}
+}
+
+// crumbs is a closer look at the rows of a chunk that are still in.
+func (t *top) crumbs(task, worker int) {
+	acc, ld := t.acc[worker], t.cols/4
+	for i := range t.tokens {
+		tok := &t.tokens[i]
+		for r := task * topRows; r < min(t.n, (task+1)*topRows); r++ {
+			if t.most[i][r] < tok.cut {
+				t.least[i][r] = float32(math.Inf(-1))
+			}
+		}
+		t.runs(task, i, func(from, to int) {
+			t.isa.ScreenCrumbs(acc, t.crumb[from*ld:to*ld], t.q[i], to-from, t.cols/screen.CrumbBlock)
+			for r := range to - from {
+				steps := t.sums[i][from+r] + 256*float64(acc[2*r]) + float64(acc[2*r+1]) - 31.5*tok.sum
+				t.least[i][from+r], t.most[i][from+r] = tok.within(t.bounds[(from+r)*screen.Bounds:][:screen.Bounds], screen.Error6, steps)
+			}
+		})
+	}
+}
+
+// exact multiplies the rows of a chunk that could be among the wanted ones.
+func (t *top) exact(task, _ int) {
+	from, to := task*topRows, min(t.n, (task+1)*topRows)
+	for i := range t.tokens {
+		y := t.y[i*t.n : (i+1)*t.n]
+		for r := from; r < to; r++ {
+			y[r] = float32(math.Inf(-1))
+		}
+		x := t.x[i*t.k : (i+1)*t.k]
+		t.runs(task, i, func(from, to int) { t.dot(y, from, to, x) })
+	}
+}
+
+// cutAt finds what rows must reach to stay in.
+func (t *top) cutAt(i, _ int) {
+	k := int(t.keep[i])
+	if k == 1 {
+		t.tokens[i].cut = t.isa.Max(t.least[i])
+		return
+	}
+	t.tokens[i].cut = t.kth(i, t.least[i], k)
+}
+
+// kth is the k-th largest number of row, −Inf if there are fewer or k is below 1.
+func (t *top) kth(i int, row []float32, k int) float32 {
+	none := float32(math.Inf(-1))
+	if k < 1 || k >= len(row) {
+		return none
+	}
+	heap := t.heaps[i][:k] // the smallest first
+	for j := range heap {
+		heap[j] = none
+	}
+	for _, v := range row {
+		if !(v > heap[0]) {
+			continue
+		}
+		j := 0
+		for {
+			c := 2*j + 1
+			if c >= k {
+				break
+			}
+			if c+1 < k && heap[c+1] < heap[c] {
+				c++
+			}
+			if !(heap[c] < v) {
+				break
+			}
+			heap[j] = heap[c]
+			j = c
+		}
+		heap[j] = v
+	}
+	return heap[0]
+}
+
+// mask leaves the wanted logits.
+func (t *top) mask(i, _ int) {
+	y := t.y[i*t.n : (i+1)*t.n]
+	least := t.kth(i, y, int(t.keep[i]))
+	for r, v := range y {
+		if !(v >= least) {
+			y[r] = float32(math.Inf(-1))
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package engine
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/trit-ml/trit/devices"
+	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/internal/golden"
+	"github.com/trit-ml/trit/passes"
+	"github.com/trit-ml/trit/runtime"
+)
+
+// TestScreenedHeadDrawsTheSameTokens generates with and without a screened head:
+// greedily, from the k likeliest, and with what needs all logits. Devices without
+// a kernel for screening run its body.
+func TestScreenedHeadDrawsTheSameTokens(t *testing.T) {
+	m := open(t, filepath.Join(golden.Path(t, published[0]), "offline"))
+	onDevices(t, func(t *testing.T, dev devices.Device) {
+		var sessions []*runtime.Session
+		for _, s := range []passes.Screen{{}, {Tops: 3, Least: 1}} {
+			g, err := m.Declare(16)
+			if err == nil {
+				g, err = passes.Infer(passes.InferOptions{Cache: passes.NewCache(3, 96, 8, graph.F32), MaxRows: 16, Packed: m.Weights.Packed, Screen: s}).Run(g, nil)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := runtime.Compile(g, dev)
+			if err == nil {
+				err = p.Load(context.Background(), m.Weights)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			session, err := runtime.NewSession(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer session.Close()
+			sessions = append(sessions, session)
+		}
+		if n := len(sessions[1].Run().Program().Outputs()); n != 2 {
+			t.Fatalf("the screened program has %d outputs", n)
+		}
+		for _, o := range []runtime.Sampling{{}, {Temperature: 1, TopK: 5, Seed: 3}, {Temperature: 2, TopK: 40, TopP: 0.9, Seed: 4},
+			{Temperature: 1, Seed: 5}, {RepeatPenalty: 1.3}} {
+			var drawn [2][]int32
+			for i, s := range sessions {
+				sampler, err := runtime.NewSampler(s.Vocab(), o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				// A second sequence wants all logits in the same steps.
+				other, err := s.Open()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Feed(other, runtime.AllLogits, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17); err != nil {
+					t.Fatal(err)
+				}
+				q, err := s.Open()
+				if err != nil {
+					t.Fatal(err)
+				}
+				for id, err := range s.Generate(context.Background(), q, []int32{3, 1, 4, 1, 5}, sampler) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					if drawn[i] = append(drawn[i], id); len(drawn[i]) == 60 {
+						break
+					}
+				}
+				if err := s.End(q); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.End(other); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !slices.Equal(drawn[0], drawn[1]) {
+				t.Errorf("%+v: whole head %v, screened %v", o, drawn[0], drawn[1])
+			}
+		}
+	})
+}
