@@ -14,8 +14,8 @@ __device__ __forceinline__ float inv_rms(const float* x, int d, double eps) {
 
 __device__ __forceinline__ float normed(float x, float r, float g) { return __fmul_rn(g, __fmul_rn(x, r)); }
 
-// act_scale is qmax/max(absmax, 1e-5); qmax is 127 for 8 bits.
-__device__ __forceinline__ float act_scale(float absmax, float qmax) { return __fdiv_rn(qmax, fmaxf(absmax, 1e-5f)); }
+// act_scale is (1/max(absmax, 1e-5))*qmax, rounded twice; qmax is 127 for 8 bits.
+__device__ __forceinline__ float act_scale(float absmax, float qmax) { return __fmul_rn(__frcp_rn(fmaxf(absmax, 1e-5f)), qmax); }
 
 // act_code rounds x*s half to even and clamps it to -qmax-1..qmax.
 __device__ __forceinline__ i8 act_code(float x, float s, float qmax) {
