@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	goruntime "runtime"
+	"text/tabwriter"
+
+	"github.com/trit-ml/trit/devices/auto"
+	"github.com/trit-ml/trit/devices/avx"
+	"github.com/trit-ml/trit/internal/cpu"
+)
+
+type doctorCmd struct {
+	Quick bool `help:"Do not measure."`
+}
+
+func (doctorCmd) Help() string { return "Example:\n  trit doctor" }
+
+// Run says what this machine has, what trit would use of it, and how fast it is
+// at best.
+func (c *doctorCmd) Run(e *env) error {
+	w := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', 0)
+	row := func(name string, v any) { fmt.Fprintf(w, "%s\t%v\n", name, v) }
+	row("processor", cpu.Host())
+	set, err := cpu.Detect()
+	if err != nil {
+		return err
+	}
+	row("features in use", set)
+	for _, name := range auto.Names() {
+		dev, note, err := auto.Open(auto.Options{Name: name})
+		switch {
+		case err != nil:
+			row("device "+name, "not here: "+err.Error())
+			continue
+		case note != "":
+			row("device "+name, dev.Name()+", because: "+note)
+		default:
+			row("device "+name, dev.Name())
+		}
+		if err := dev.Close(); err != nil {
+			return err
+		}
+	}
+	if !c.Quick {
+		for _, threads := range []int{1, goruntime.GOMAXPROCS(0)} {
+			l, err := avx.Measure(threads)
+			if err != nil {
+				row("limits", err)
+				break
+			}
+			row(fmt.Sprintf("limits, %d threads", l.Threads), fmt.Sprintf("read %.1f GB/s, %.0f G int8 multiply-adds/s and %.0f GFLOP/s f32 (%s)", l.ReadGBs, l.MACGs, l.FMAGFLOPs, l.ISA))
+		}
+	}
+	return w.Flush()
+}
