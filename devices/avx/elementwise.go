@@ -39,13 +39,34 @@ func (u *unit) elementwiseKernels() []devices.Kernel {
 	grad := func(op *graph.OpDef, f func(dx, x, dy []float32)) devices.Kernel {
 		return binary(op, f, func(dx, x []float32, dy float32) { f(dx, x, []float32{dy}) })
 	}
-	return []devices.Kernel{
+	return append(u.arrayKernels(), []devices.Kernel{
 		binary(ops.AddOp.OpDef, u.isa.Add, func(y, a []float32, b float32) {
 			for i, v := range a {
 				y[i] = v + b
 			}
 		}),
 		binary(ops.MulOp.OpDef, u.isa.Mul, u.isa.Scale),
+		binary(ops.SubOp.OpDef, func(y, a, b []float32) {
+			y, b = y[:len(a)], b[:len(a)]
+			for i, v := range a {
+				y[i] = v - b[i]
+			}
+		}, func(y, a []float32, b float32) {
+			for i, v := range a {
+				y[i] = v - b
+			}
+		}),
+		binary(ops.DivOp.OpDef, func(y, a, b []float32) {
+			y, b = y[:len(a)], b[:len(a)]
+			for i, v := range a {
+				y[i] = v / b[i]
+			}
+		}, func(y, a []float32, b float32) {
+			for i, v := range a {
+				y[i] = v / b
+			}
+		}),
+		unary(ops.ReLUOp.OpDef, relu), grad(ops.ReLUGradOp.OpDef, reluGrad),
 		u.row(devices.Kernel{
 			Name: "scale.f32", Op: ops.ScaleOp.OpDef, Order: "each", InPlace: one,
 			Bind: func(c *devices.Call) (devices.Launch, error) {
@@ -79,7 +100,7 @@ func (u *unit) elementwiseKernels() []devices.Kernel {
 				}), nil
 			},
 		}),
-	}
+	}...)
 }
 
 func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }

@@ -35,6 +35,12 @@ func Known() map[*graph.OpDef]Op {
 		ops.SoftmaxGradOp.OpDef:   {softmaxGrad, summed},
 		ops.AddOp.OpDef:           {binary, exact},
 		ops.MulOp.OpDef:           {binary, exact},
+		ops.SubOp.OpDef:           {binary, exact},
+		ops.DivOp.OpDef:           {binary, exact},
+		ops.BroadcastOp.OpDef:     {broadcast, rounded},
+		ops.BroadcastGradOp.OpDef: {broadcastGrad, summed},
+		ops.SumAxisOp.OpDef:       {sumAxis, summed},
+		ops.TransposeOp.OpDef:     {transpose, exact},
 		ops.ScaleOp.OpDef:         {scale, exact},
 		ops.CastOp.OpDef:          {cast, exact},
 		ops.SumOp.OpDef:           {sums, Tolerance{Rel: 1e-5, Abs: 1e-4}},
@@ -71,10 +77,10 @@ func Known() map[*graph.OpDef]Op {
 		bitlinear.IntLinear3Op.OpDef:    {intLinear(3, false), rounded},
 		bitlinear.RoPEAppendOp.OpDef:    {ropeAppend, summed},
 	}
-	for _, op := range []*graph.OpDef{ops.ReLU2Op.OpDef, ops.SiLUOp.OpDef, ops.GELUOp.OpDef} {
+	for _, op := range []*graph.OpDef{ops.ReLU2Op.OpDef, ops.ReLUOp.OpDef, ops.SiLUOp.OpDef, ops.GELUOp.OpDef} {
 		m[op] = Op{unary, rounded}
 	}
-	for _, op := range []*graph.OpDef{ops.ReLU2GradOp.OpDef, ops.SiLUGradOp.OpDef, ops.GELUGradOp.OpDef} {
+	for _, op := range []*graph.OpDef{ops.ReLU2GradOp.OpDef, ops.ReLUGradOp.OpDef, ops.SiLUGradOp.OpDef, ops.GELUGradOp.OpDef} {
 		m[op] = Op{binarySame, Tolerance{Each: 4e-6, Abs: 1e-6}}
 	}
 	return m
