@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"gorgonia.org/tensor"
+
+	G "gorgonia.org/gorgonia"
 )
 
 // BenchmarkMatMul compares engines on one product; MAC/s are multiply-adds.
@@ -33,5 +35,30 @@ func BenchmarkMatMul(b *testing.B) {
 				b.ReportMetric(float64(m*k*n)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GMAC/s")
 			})
 		}
+	}
+}
+
+// BenchmarkBitLinear is one training step of a layer inside Gorgonia: its own
+// product against BitLinear, which quantizes both operands besides.
+func BenchmarkBitLinear(b *testing.B) {
+	for _, l := range []struct {
+		name   string
+		linear func(x, w *G.Node) (*G.Node, error)
+	}{{"Mul", G.Mul}, {"BitLinear", BitLinear}} {
+		b.Run(l.name, func(b *testing.B) {
+			g := G.NewGraph()
+			x, w := weight(g, "x", 64, 512), weight(g, "w", 512, 512)
+			if _, err := G.Grad(must(G.Sum(must(l.linear(x, w)))), x, w); err != nil {
+				b.Fatal(err)
+			}
+			m := G.NewTapeMachine(g)
+			defer m.Close()
+			for b.Loop() {
+				if err := m.RunAll(); err != nil {
+					b.Fatal(err)
+				}
+				m.Reset()
+			}
+		})
 	}
 }
