@@ -50,14 +50,23 @@ func NewTrainer(ctx context.Context, loss *graph.Graph, params Params, dev devic
 	o.Want = func(param string) bool {
 		return !strings.HasPrefix(param, constPrefix) && (some == nil || some(param))
 	}
+	t := &Trainer{params: params, opt: o, set: map[string]*tensor.Dense{},
+		hyper: tensor.New(tensor.WithShape(4), tensor.Of(tensor.Float32))}
+	for _, p := range loss.Params() {
+		if name := graph.SourceName(p); o.Want(name) {
+			t.trained = append(t.trained, name)
+		}
+	}
+	if len(t.trained) == 0 {
+		return nil, errors.New("gorgonia: no param is to be trained")
+	}
 	step, err := passes.Train(passes.TrainOptions{AdamW: passes.AdamW{
 		Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, MaxNorm: o.MaxNorm, Want: o.Want,
 	}}).Run(loss, nil)
 	if err != nil {
 		return nil, fmt.Errorf("gorgonia: %w", err)
 	}
-	t := &Trainer{m: &Machine{g: step}, params: params, opt: o, set: map[string]*tensor.Dense{},
-		hyper: tensor.New(tensor.WithShape(4), tensor.Of(tensor.Float32))}
+	t.m = &Machine{g: step}
 	if t.m.prog, err = runtime.Compile(step, dev); err != nil {
 		return nil, fmt.Errorf("gorgonia: %w", err)
 	}
@@ -70,12 +79,7 @@ func NewTrainer(ctx context.Context, loss *graph.Graph, params Params, dev devic
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("gorgonia: %w", err), t.m.prog.Close())
 	}
-	for _, p := range loss.Params() {
-		name := graph.SourceName(p)
-		if !o.Want(name) {
-			continue
-		}
-		t.trained = append(t.trained, name)
+	for _, name := range t.trained {
 		w, ok := params[name]
 		if !ok {
 			err = fmt.Errorf("param %q: %w", name, runtime.ErrMissing)
