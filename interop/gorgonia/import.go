@@ -155,6 +155,9 @@ func (im *importer) node(n *G.Node) (graph.Value, error) {
 	if err != nil {
 		return graph.Value{}, err
 	}
+	if n.Op() != nil && v.Hint() == "" {
+		im.b.Name(v, n.Name()) // a name that the user gave; others are no words
+	}
 	im.vals[n] = v
 	return v, nil
 }

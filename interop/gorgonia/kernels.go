@@ -60,7 +60,7 @@ func (k *kernels) run(op *graph.OpDef, attrs any, in, out []graph.Tensor) error 
 	if kernel.Scratch != nil {
 		if n := kernel.Scratch(c); n > 0 {
 			if k.scratch.Size() < n {
-				if k.scratch, err = host.Alloc(n); err != nil {
+				if err := k.grow(n); err != nil {
 					return fmt.Errorf("%s: %w", c.Where, err)
 				}
 			}
@@ -75,6 +75,18 @@ func (k *kernels) run(op *graph.OpDef, attrs any, in, out []graph.Tensor) error 
 		return fmt.Errorf("%s: %w", c.Where, err)
 	}
 	return k.queue.Sync(context.Background())
+}
+
+// grow replaces the scratch memory by n bytes.
+func (k *kernels) grow(n int) error {
+	if err := k.scratch.Free(); err != nil {
+		return err
+	}
+	b, err := host.Alloc(n)
+	if err == nil {
+		k.scratch = b
+	}
+	return err
 }
 
 // choose returns the cheapest kernel that takes plain operands.
@@ -124,23 +136,20 @@ func operands(ts []graph.Tensor) []devices.Operand {
 	return os
 }
 
-// memoryPool recycles the temporary tensors of ops.
-var memoryPool sync.Pool
+// memoryPool recycles the memory of temporary tensors.
+var memoryPool sync.Pool // of *graph.Tensor
 
 // temporary returns an f32 tensor with undefined elements, and the function that
 // gives it back.
-func temporary(dims ...int) (graph.Tensor, func()) {
+func temporary(dims ...int) (t graph.Tensor, free func()) {
 	n := 4
 	for _, d := range dims {
 		n *= d
 	}
-	b, _ := memoryPool.Get().(*host.Buffer)
-	if b == nil || b.Size() < n {
-		var err error
-		if b, err = host.Alloc(n); err != nil {
-			return graph.NewTensor(graph.F32, dims...), func() {}
-		}
+	m, _ := memoryPool.Get().(*graph.Tensor)
+	if m == nil || len(m.Data) < n {
+		big := graph.NewTensor(graph.F32, dims...)
+		m = &big
 	}
-	t := graph.Tensor{Elem: graph.F32, Dims: dims, Data: b.Bytes()[:n]}
-	return t, func() { memoryPool.Put(b) }
+	return graph.Tensor{Elem: graph.F32, Dims: dims, Data: m.Data[:n]}, func() { memoryPool.Put(m) }
 }
