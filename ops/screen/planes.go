@@ -69,12 +69,12 @@ const leastScale = 1e-30
 func PackRow(w []float32, nibbles, crumbs []byte, bounds []float32) {
 	clear(nibbles)
 	clear(crumbs)
-	top, square := float32(0), 0.0
+	most, square := uint32(0), 0.0
 	for _, v := range w {
-		if v < 0 {
-			v = -v
+		// Without the sign, the bits of floats are in the order of the floats.
+		if b := math.Float32bits(v) &^ (1 << 31); b > most {
+			most = b
 		}
-		top = max(top, v)
 		square += float64(v) * float64(v)
 	}
 	if !(square <= math.MaxFloat64) { // not all numbers: the row can never be excluded
@@ -83,32 +83,56 @@ func PackRow(w []float32, nibbles, crumbs []byte, bounds []float32) {
 		return
 	}
 	norm := math.Sqrt(square)
-	s := top / 32
+	s := math.Float32frombits(most) / 32
 	if s < leastScale {
 		bounds[Scale], bounds[Error4], bounds[Error6], bounds[Norm] = 0, up(norm), up(norm), up(norm)
 		return
 	}
-	inv, step := 1/s, float64(s)
-	var square4, square6 float64
-	for from := 0; from < len(w); from += 64 {
-		part := w[from:min(from+64, len(w))]
-		nib, shift4 := nibbles[from/NibbleBlock*64:][:64], from/64%2*4
-		crumb, shift2 := crumbs[from/CrumbBlock*64:][:64], from/64%4*2
-		for j, v := range part {
-			// v/s is in -32..32, give or take a rounding.
-			u := min(max(int32(v*inv+64)-32, 0), 63)
-			nib[j] |= byte(u>>2) << shift4
-			crumb[j] |= byte(u&3) << shift2
-			e6 := float64(v) - (float64(u)-31.5)*step
-			e4 := float64(v) - float64(u&^3-30)*step
-			square6 += e6 * e6
-			square4 += e4 * e4
+	// Errors are counted in steps, in four chains: float32 is enough, because slack
+	// and up below are larger than what it rounds.
+	inv := 1 / s
+	var sum4, sum6 [4]float32
+	from := 0
+	for ; from+CrumbBlock <= len(w); from += CrumbBlock {
+		x := (*[CrumbBlock]float32)(w[from:])
+		nib, crumb := (*[128]byte)(nibbles[from/2:]), (*[64]byte)(crumbs[from/4:])
+		for j := range 64 {
+			a, a4, a6 := level(x[j] * inv)
+			b, b4, b6 := level(x[64+j] * inv)
+			c, c4, c6 := level(x[128+j] * inv)
+			d, d4, d6 := level(x[192+j] * inv)
+			nib[j], nib[64+j] = byte(a>>2|b>>2<<4), byte(c>>2|d>>2<<4)
+			crumb[j] = byte(a&3 | b&3<<2 | c&3<<4 | d&3<<6)
+			sum4[0], sum4[1], sum4[2], sum4[3] = sum4[0]+a4, sum4[1]+b4, sum4[2]+c4, sum4[3]+d4
+			sum6[0], sum6[1], sum6[2], sum6[3] = sum6[0]+a6, sum6[1]+b6, sum6[2]+c6, sum6[3]+d6
 		}
 	}
-	// The differences are rounded: far less than this share of the row.
-	slack := 1e-9 * norm
+	for ; from < len(w); from++ {
+		u, e4, e6 := level(w[from] * inv)
+		j := from % 64
+		nibbles[from/NibbleBlock*64+j] |= byte(u >> 2 << (from / 64 % 2 * 4))
+		crumbs[from/CrumbBlock*64+j] |= byte(u & 3 << (from / 64 % 4 * 2))
+		sum4[0] += e4
+		sum6[0] += e6
+	}
+	total := func(sums [4]float32) float64 {
+		sum := 0.0
+		for _, v := range sums {
+			sum += float64(v)
+		}
+		return float64(s)*math.Sqrt(sum)*(1+float64(len(w)+8)/(1<<24)) + 1e-6*norm
+	}
 	bounds[Scale] = s
-	bounds[Error4], bounds[Error6], bounds[Norm] = up(math.Sqrt(square4)+slack), up(math.Sqrt(square6)+slack), up(norm)
+	bounds[Error4], bounds[Error6], bounds[Norm] = up(total(sum4)), up(total(sum6)), up(norm)
+}
+
+// level is the code of a weight v given in steps, -32..32, and its squared errors
+// in 4 and in 6 bits.
+func level(v float32) (u int32, e4, e6 float32) {
+	u = min(max(int32(v+64)-32, 0), 63)
+	d := v + 31.5 - float32(u)
+	e := d + float32(u&3) - 1.5
+	return u, e * e, d * d
 }
 
 // up rounds to a float32 that is larger by more than all roundings of a sum of

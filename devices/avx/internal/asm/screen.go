@@ -28,27 +28,32 @@ func (isa ISA) screen(acc []int32, w []byte, q []int8, rows, blocks, bits int) {
 	case isa == Generic:
 		screenGeneric(acc, w, q, rows, blocks, bits)
 	default:
-		if rows > 1 {
-			isa.screenPairs(&acc[0], &w[0], ld, &q[0], blocks, rows/2, bits)
+		group := 2
+		if isa == AVX512 {
+			group = 4
 		}
-		if rows%2 == 1 { // the last row makes a pair with itself
-			var last [4]int32
-			isa.screenPairs(&last[0], &w[(rows-1)*ld], 0, &q[0], blocks, 1, bits)
-			copy(acc[2*rows-2:], last[:2])
+		whole := rows / group
+		if whole > 0 {
+			isa.screenGroups(&acc[0], &w[0], ld, &q[0], blocks, whole, bits)
+		}
+		for r := whole * group; r < rows; r++ { // the others are groups of one row
+			var same [8]int32
+			isa.screenGroups(&same[0], &w[r*ld], 0, &q[0], blocks, 1, bits)
+			copy(acc[2*r:2*r+2], same[:])
 		}
 	}
 }
 
-func (isa ISA) screenPairs(acc *int32, w *byte, ldw int, q *int8, blocks, pairs, bits int) {
+func (isa ISA) screenGroups(acc *int32, w *byte, ldw int, q *int8, blocks, groups, bits int) {
 	switch {
 	case isa == AVX512 && bits == 4:
-		screenNibblesAVX512(acc, w, ldw, q, blocks, pairs)
+		screenNibblesAVX512(acc, w, ldw, q, blocks, groups)
 	case isa == AVX512:
-		screenCrumbsAVX512(acc, w, ldw, q, blocks, pairs)
+		screenCrumbsAVX512(acc, w, ldw, q, blocks, groups)
 	case bits == 4:
-		screenNibblesAVX2(acc, w, ldw, q, blocks, pairs)
+		screenNibblesAVX2(acc, w, ldw, q, blocks, groups)
 	default:
-		screenCrumbsAVX2(acc, w, ldw, q, blocks, pairs)
+		screenCrumbsAVX2(acc, w, ldw, q, blocks, groups)
 	}
 }
 

@@ -4,26 +4,26 @@
 
 package asm
 
-// screenNibblesAVX512 writes, for pairs of rows, the sums with the high bytes and with the low
-// bytes of q over blocks of 128 columns. ldw is in bytes.
+// screenNibblesAVX512 writes, for groups of 4 rows, the sums with the high bytes and with
+// the low bytes of q over blocks of 128 columns. ldw is in bytes.
 //
 //go:noescape
-func screenNibblesAVX512(acc *int32, w *byte, ldw int, q *int8, blocks int, pairs int)
+func screenNibblesAVX512(acc *int32, w *byte, ldw int, q *int8, blocks int, groups int)
 
-// screenNibblesAVX2 writes, for pairs of rows, the sums with the high bytes and with the low
-// bytes of q over blocks of 128 columns. ldw is in bytes.
+// screenNibblesAVX2 writes, for groups of 2 rows, the sums with the high bytes and with
+// the low bytes of q over blocks of 128 columns. ldw is in bytes.
 //
 //go:noescape
-func screenNibblesAVX2(acc *int32, w *byte, ldw int, q *int8, blocks int, pairs int)
+func screenNibblesAVX2(acc *int32, w *byte, ldw int, q *int8, blocks int, groups int)
 
-// screenCrumbsAVX512 writes, for pairs of rows, the sums with the high bytes and with the low
-// bytes of q over blocks of 256 columns. ldw is in bytes.
+// screenCrumbsAVX512 writes, for groups of 4 rows, the sums with the high bytes and with
+// the low bytes of q over blocks of 256 columns. ldw is in bytes.
 //
 //go:noescape
-func screenCrumbsAVX512(acc *int32, w *byte, ldw int, q *int8, blocks int, pairs int)
+func screenCrumbsAVX512(acc *int32, w *byte, ldw int, q *int8, blocks int, groups int)
 
-// screenCrumbsAVX2 writes, for pairs of rows, the sums with the high bytes and with the low
-// bytes of q over blocks of 256 columns. ldw is in bytes.
+// screenCrumbsAVX2 writes, for groups of 2 rows, the sums with the high bytes and with
+// the low bytes of q over blocks of 256 columns. ldw is in bytes.
 //
 //go:noescape
-func screenCrumbsAVX2(acc *int32, w *byte, ldw int, q *int8, blocks int, pairs int)
+func screenCrumbsAVX2(acc *int32, w *byte, ldw int, q *int8, blocks int, groups int)

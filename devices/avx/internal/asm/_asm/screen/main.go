@@ -31,7 +31,7 @@ func offset(part int, low bool) int {
 }
 
 // ahead is how far beyond a row's place memory is asked for, in bytes.
-const ahead = 4096
+const ahead = 12288
 
 func main() {
 	emit.Begin()
@@ -42,58 +42,66 @@ func main() {
 	Generate()
 }
 
-func begin(p plane, isa string) (acc, w, ldw, q, blocks, pairs reg.GPVirtual) {
+// kernel walks groups of rows and their blocks. step gets the rows' addresses and
+// that of the activations, store writes a group's sums, two a row.
+func kernel(p plane, isa string, rows int, constants, zero func(), step func(row func(r, offset int) Mem, q Mem), store func(acc reg.GPVirtual)) {
 	name := "screen" + p.name + isa
-	emit.Func(name, "func(acc *int32, w *byte, ldw int, q *int8, blocks, pairs int)",
-		name+" writes, for pairs of rows, the sums with the high bytes and with the low",
-		fmt.Sprintf("bytes of q over blocks of %d columns. ldw is in bytes.", 64*p.parts))
-	return emit.Ptr("acc"), emit.Ptr("w"), emit.Ptr("ldw"), emit.Ptr("q"), emit.Ptr("blocks"), emit.Ptr("pairs")
-}
-
-// loop walks pairs of rows and their blocks. step gets the two rows' addresses
-// and that of the activations.
-func loop(p plane, acc, w, ldw, q, blocks, pairs reg.GPVirtual, zero func(), step func(row [2]Mem, q Mem), sums func() [4]reg.VecVirtual) {
-	emit.Loop("pair", pairs, func() {
+	emit.Func(name, "func(acc *int32, w *byte, ldw int, q *int8, blocks, groups int)",
+		fmt.Sprintf("%s writes, for groups of %d rows, the sums with the high bytes and with", name, rows),
+		fmt.Sprintf("the low bytes of q over blocks of %d columns. ldw is in bytes.", 64*p.parts))
+	acc, w, ldw, q, blocks, groups := emit.Ptr("acc"), emit.Ptr("w"), emit.Ptr("ldw"), emit.Ptr("q"), emit.Ptr("blocks"), emit.Ptr("groups")
+	constants()
+	emit.Loop("group", groups, func() {
 		zero()
-		a, b, x, left := GP64(), GP64(), GP64(), GP64()
-		MOVQ(w, a)
-		LEAQ(Mem{Base: w, Index: ldw, Scale: 1}, b)
+		first, x, left := GP64(), GP64(), GP64()
+		MOVQ(w, first)
+		in := emit.NewRows(first, ldw, rows)
 		MOVQ(q, x)
 		MOVQ(blocks, left)
-		LEAQ(Mem{Base: w, Index: ldw, Scale: 2}, w)
+		LEAQ(Mem{Base: w, Index: ldw, Scale: uint8(rows)}, w)
 		emit.Loop("block", left, func() {
-			PREFETCHT0(Mem{Base: a, Disp: ahead})
-			PREFETCHT0(Mem{Base: b, Disp: ahead})
-			step([2]Mem{{Base: a}, {Base: b}}, Mem{Base: x})
-			ADDQ(Imm(64), a)
-			ADDQ(Imm(64), b)
+			for r := range rows {
+				PREFETCHT0(in.At(r, ahead))
+			}
+			step(in.At, Mem{Base: x})
+			in.Advance(64)
 			ADDQ(U32(uint32(128*p.parts)), x)
 		})
-		VMOVDQU(fold(sums()), Mem{Base: acc})
-		ADDQ(Imm(16), acc)
+		store(acc)
+		ADDQ(U32(uint32(8*rows)), acc)
 	})
 	emit.Ret()
 }
 
-// fold leaves the sums of four YMM vectors of int32 in one XMM.
-func fold(v [4]reg.VecVirtual) reg.VecVirtual {
-	VPHADDD(v[1], v[0], v[0])
-	VPHADDD(v[3], v[2], v[2])
-	VPHADDD(v[2], v[0], v[0])
-	high := XMM()
-	VEXTRACTI128(Imm(1), v[0], high)
-	VPADDD(high, v[0].AsX(), high)
-	return high
+// transpose adds up 128-bit lanes: lane by lane, the sums of four vectors.
+func transpose(v []reg.VecVirtual, temp func() reg.VecVirtual) reg.VecVirtual {
+	merge := func(a, b reg.VecVirtual, low, high func(...Op)) {
+		t := temp()
+		high(b, a, t)
+		low(b, a, a)
+		VPADDD(t, a, a)
+	}
+	dl, dh := func(o ...Op) { VPUNPCKLDQ(o[0], o[1], o[2]) }, func(o ...Op) { VPUNPCKHDQ(o[0], o[1], o[2]) }
+	ql, qh := func(o ...Op) { VPUNPCKLQDQ(o[0], o[1], o[2]) }, func(o ...Op) { VPUNPCKHQDQ(o[0], o[1], o[2]) }
+	merge(v[0], v[1], dl, dh)
+	merge(v[2], v[3], dl, dh)
+	merge(v[0], v[2], ql, qh)
+	return v[0]
+}
+
+// broadcast fills a vector with the mask of a plane's lowest part.
+func broadcast(p plane, v reg.VecVirtual) {
+	m := GP32()
+	MOVL(U32(uint32(1<<p.bits-1)*0x01010101), m)
+	VMOVD(m, v.AsX())
+	VPBROADCASTD(v.AsX(), v)
 }
 
 // wide is the AVX-512 VNNI form: rows by two kinds of bytes by two chains.
 func wide(p plane) {
-	acc, w, ldw, q, blocks, pairs := begin(p, "AVX512")
-	mask := ZMM()
-	m := GP32()
-	MOVL(U32(uint32(1<<p.bits-1)*0x01010101), m)
-	VPBROADCASTD(m, mask)
-	var s [2][2][2]reg.VecVirtual // row, low, chain
+	const rows = 4
+	var mask reg.VecVirtual
+	var s [rows][2][2]reg.VecVirtual // row, low, chain
 	each := func(f func(v *reg.VecVirtual)) {
 		for r := range s {
 			for l := range s[r] {
@@ -103,85 +111,88 @@ func wide(p plane) {
 			}
 		}
 	}
-	each(func(v *reg.VecVirtual) { *v = ZMM() })
-	loop(p, acc, w, ldw, q, blocks, pairs,
+	kernel(p, "AVX512", rows,
+		func() {
+			mask = ZMM()
+			broadcast(p, mask)
+			each(func(v *reg.VecVirtual) { *v = ZMM() })
+		},
 		func() { each(func(v *reg.VecVirtual) { VPXORQ(*v, *v, *v) }) },
-		func(row [2]Mem, x Mem) {
-			var in [2]reg.VecVirtual
+		func(row func(r, offset int) Mem, x Mem) {
+			var in [rows]reg.VecVirtual
 			for r := range in {
 				in[r] = ZMM()
-				VMOVDQU64(row[r], in[r])
+				VMOVDQU64(row(r, 0), in[r])
 			}
 			for part := range p.parts {
-				var codes [2]reg.VecVirtual
+				high, low := ZMM(), ZMM()
+				VMOVDQU64(x.Offset(offset(part, false)), high)
+				VMOVDQU64(x.Offset(offset(part, true)), low)
 				for r := range in {
-					codes[r] = ZMM()
+					codes := ZMM()
 					if part == 0 {
-						VPANDQ(mask, in[r], codes[r])
-						continue
+						VPANDQ(mask, in[r], codes)
+					} else {
+						VPSRLW(Imm(uint64(p.bits*part)), in[r], codes)
+						VPANDQ(mask, codes, codes)
 					}
-					VPSRLW(Imm(uint64(p.bits*part)), in[r], codes[r])
-					VPANDQ(mask, codes[r], codes[r])
-				}
-				for l := range 2 {
-					xv := ZMM()
-					VMOVDQU64(x.Offset(offset(part, l == 1)), xv)
-					for r := range in {
-						VPDPBUSD(xv, codes[r], s[r][l][part%2])
-					}
+					VPDPBUSD(high, codes, s[r][0][part%2])
+					VPDPBUSD(low, codes, s[r][1][part%2])
 				}
 			}
 		},
-		func() (out [4]reg.VecVirtual) {
-			for r := range s {
-				for l := range s[r] {
-					v, half := s[r][l][0], YMM()
-					VPADDD(s[r][l][1], v, v)
-					VEXTRACTI64X4(Imm(1), v, half)
-					VPADDD(half, v.AsY(), half)
-					out[2*r+l] = half
+		func(acc reg.GPVirtual) {
+			for r := 0; r < rows; r += 2 {
+				var v []reg.VecVirtual
+				for i := range 4 {
+					chains := s[r+i/2][i%2]
+					VPADDD(chains[1], chains[0], chains[0])
+					v = append(v, chains[0])
 				}
+				sum, y, x := transpose(v, func() reg.VecVirtual { return ZMM() }), YMM(), XMM()
+				VEXTRACTI64X4(Imm(1), sum, y)
+				VPADDD(y, sum.AsY(), y)
+				VEXTRACTI32X4(Imm(1), y, x)
+				VPADDD(x, y.AsX(), x)
+				VMOVDQU32(x, Mem{Base: acc, Disp: 8 * r})
 			}
-			return out
 		})
 }
 
 // narrow is the AVX2 form. A pair of products is at most 2·15·128 and a block
-// adds eight of them: 16-bit sums hold a block of either plane.
+// adds up to eight of them: 16-bit sums hold a block of either plane.
 func narrow(p plane) {
-	acc, w, ldw, q, blocks, pairs := begin(p, "AVX2")
-	mask, ones := YMM(), YMM()
-	m := GP32()
-	MOVL(U32(uint32(1<<p.bits-1)*0x01010101), m)
-	VMOVD(m, mask.AsX())
-	VPBROADCASTD(mask.AsX(), mask)
-	VPCMPEQW(ones, ones, ones)
-	VPSRLW(Imm(15), ones, ones)
-	var s [4]reg.VecVirtual // row, low
-	for i := range s {
-		s[i] = YMM()
-	}
-	loop(p, acc, w, ldw, q, blocks, pairs,
+	const rows = 2
+	var mask, ones reg.VecVirtual
+	s := make([]reg.VecVirtual, 2*rows) // row, low
+	kernel(p, "AVX2", rows,
+		func() {
+			mask, ones = YMM(), YMM()
+			broadcast(p, mask)
+			VPCMPEQW(ones, ones, ones)
+			VPSRLW(Imm(15), ones, ones)
+			for i := range s {
+				s[i] = YMM()
+			}
+		},
 		func() {
 			for _, v := range s {
 				VPXOR(v, v, v)
 			}
 		},
-		func(row [2]Mem, x Mem) {
-			for r := range row {
+		func(row func(r, offset int) Mem, x Mem) {
+			for r := range rows {
 				var block [2]reg.VecVirtual
 				for half := range 2 {
 					in := YMM()
-					VMOVDQU(row[r].Offset(32*half), in)
+					VMOVDQU(row(r, 32*half), in)
 					for part := range p.parts {
-						codes := in
-						if part > 0 {
-							codes = YMM()
+						codes := YMM()
+						if part == 0 {
+							VPAND(mask, in, codes)
+						} else {
 							VPSRLW(Imm(uint64(p.bits*part)), in, codes)
 							VPAND(mask, codes, codes)
-						} else {
-							codes = YMM()
-							VPAND(mask, in, codes)
 						}
 						for l := range block {
 							at := x.Offset(offset(part, l == 1) + 32*half)
@@ -202,5 +213,10 @@ func narrow(p plane) {
 				}
 			}
 		},
-		func() [4]reg.VecVirtual { return s })
+		func(acc reg.GPVirtual) {
+			sum, x := transpose(s, func() reg.VecVirtual { return YMM() }), XMM()
+			VEXTRACTI128(Imm(1), sum, x)
+			VPADDD(x, sum.AsX(), x)
+			VMOVDQU(x, Mem{Base: acc})
+		})
 }
