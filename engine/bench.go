@@ -46,25 +46,57 @@ type Measured struct {
 	Test
 	Rates  []float64 `json:"rates"`
 	Median float64   `json:"tokens_per_second"`
+	// Read is what a decoded token reads: weights, shared by the batch, and its
+	// own share of the cache.
+	Read int `json:"bytes_per_token,omitempty"`
 }
 
 // Measure runs a test several times; one run before them warms up.
 func (e *Engine) Measure(ctx context.Context, t Test, runs int) (Measured, error) {
 	m := Measured{Test: t}
-	for i := range runs + 1 {
-		d, err := e.measure(ctx, t)
-		if err != nil {
-			return m, fmt.Errorf("%s: %w", t.Name, err)
-		}
-		if i > 0 {
-			m.Rates = append(m.Rates, float64(t.Tokens*t.Batch)/d.Seconds())
-		}
+	if _, err := e.measure(ctx, t); err != nil {
+		return m, fmt.Errorf("%s: %w", t.Name, err)
 	}
-	sorted := slices.Sorted(slices.Values(m.Rates))
-	if n := len(sorted); n > 0 {
-		m.Median = (sorted[n/2] + sorted[(n-1)/2]) / 2
+	for range runs {
+		if err := e.Again(ctx, &m); err != nil {
+			return m, err
+		}
 	}
 	return m, nil
+}
+
+// Again adds one run to a result, so that tests, or engines, can take turns.
+func (e *Engine) Again(ctx context.Context, m *Measured) error {
+	d, err := e.measure(ctx, m.Test)
+	if err != nil {
+		return fmt.Errorf("%s: %w", m.Name, err)
+	}
+	if m.Decode {
+		mem, err := e.Program.Memory(e.Session.Run().Syms()...)
+		if err != nil {
+			return err
+		}
+		m.Read = mem.Read/m.Batch + e.cacheBytes(mem, m.Depth+m.Tokens/2)
+	}
+	m.Rates = append(m.Rates, float64(m.Tokens*m.Batch)/d.Seconds())
+	m.Median = Median(m.Rates)
+	return nil
+}
+
+// cacheBytes is what attention to so many positions reads.
+func (e *Engine) cacheBytes(mem runtime.Memory, positions int) int {
+	held := e.Session.Blocks() * e.Session.Positions()
+	return int(float64(mem.States) / float64(max(held, 1)) * float64(positions))
+}
+
+// Median of the rates; 0 of none.
+func Median(rates []float64) float64 {
+	sorted := slices.Sorted(slices.Values(rates))
+	n := len(sorted)
+	if n == 0 {
+		return 0
+	}
+	return (sorted[n/2] + sorted[(n-1)/2]) / 2
 }
 
 func (e *Engine) measure(ctx context.Context, t Test) (time.Duration, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/trit-ml/trit/devices"
@@ -93,32 +94,39 @@ func (e *Engine) Generate(ctx context.Context, r Request, emit func(id int32) er
 		return st, err
 	}
 	defer func() { err = errors.Join(err, e.Session.End(q)) }()
-	st.Prompt = len(r.Prompt)
+	st, _, err = e.draw(ctx, q, r.Prompt, sampler, r.MaxTokens, func(id int32) bool { return slices.Contains(r.Stops, id) }, emit)
+	return st, err
+}
+
+// draw feeds a prompt to q and draws tokens until stop says that one ends the
+// text, which is not emitted but is among the ids returned.
+func (e *Engine) draw(ctx context.Context, q runtime.Seq, prompt []int32, sampler *runtime.Sampler, most int,
+	stop func(int32) bool, emit func(id int32) error) (st Stats, ids []int32, err error) {
+	st.Prompt = len(prompt)
 	began := time.Now()
 	first := began
-	for id, err := range e.Session.Generate(ctx, q, r.Prompt, sampler) {
+	for id, err := range e.Session.Generate(ctx, q, prompt, sampler) {
 		if err != nil {
-			return st, err
+			return st, ids, err
 		}
+		ids = append(ids, id)
 		st.Tokens++
 		if st.Tokens == 1 {
 			first = time.Now()
 			st.Prefill = first.Sub(began)
 		}
 		st.Decode = time.Since(first)
-		for _, s := range r.Stops {
-			if id == s {
-				return st, nil
-			}
+		if stop(id) {
+			break
 		}
 		if err := emit(id); err != nil {
-			return st, err
+			return st, ids, err
 		}
-		if st.Tokens == r.MaxTokens {
+		if st.Tokens == most {
 			break
 		}
 	}
-	return st, nil
+	return st, ids, nil
 }
 
 // Encode turns a prompt into tokens, with the beginning-of-text token where the

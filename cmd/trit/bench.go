@@ -2,103 +2,155 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	goruntime "runtime"
+	"runtime/debug"
+	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/trit-ml/trit/devices/avx"
 	"github.com/trit-ml/trit/engine"
+	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/internal/cpu"
 	"github.com/trit-ml/trit/models/bitnet158"
 )
 
 type benchCmd struct {
 	subject
-	deviceFlags
-	Prefill []int  `help:"Prompt lengths." default:"128,512"`
-	Decode  int    `help:"Tokens decoded in a test." default:"32"`
-	Depth   []int  `help:"Tokens already in the cache when decoding." default:"0"`
-	Batch   []int  `help:"Sequences decoded at once." default:"1"`
-	Whole   bool   `help:"Multiply the whole output head instead of finding the likeliest token."`
-	Runs    int    `help:"Runs of each test; the median counts." default:"3"`
-	JSON    string `help:"Write the results to a file, - for standard output." placeholder:"FILE"`
+	Device  string   `help:"Where to run: ${devices}." default:"auto"`
+	Threads []int    `help:"CPU threads, one or more numbers; 0 means all processors." short:"t" default:"0"`
+	Prefill []int    `help:"Prompt lengths." default:"128,512"`
+	Decode  int      `help:"Tokens decoded in a test." default:"32"`
+	Depth   []int    `help:"Tokens already in the cache when decoding." default:"0"`
+	Batch   []int    `help:"Sequences decoded at once, at the first depth." default:"1"`
+	Cache   string   `help:"Element type of the cache: f32, f16, bf16." enum:"f32,f16,bf16" default:"f16"`
+	Whole   bool     `help:"Multiply the whole output head instead of finding the likeliest token."`
+	Runs    int      `help:"Runs of each test; the median counts." default:"3"`
+	Compare []string `help:"Run this command, which prints like llama-bench, after each round and show ratios; may be repeated." placeholder:"CMD" sep:"none"`
+	Against string   `help:"Compare with a report of --json; fail where a test is slower than --slack allows." placeholder:"FILE"`
+	Slack   float64  `help:"How much slower than the report a test may be." default:"0.15"`
+	JSON    string   `help:"Write the results to a file, - for standard output." placeholder:"FILE"`
 }
 
 func (benchCmd) Help() string {
-	return `A preset is measured with random ternary weights of its real sizes.
+	return `A preset is measured with random ternary weights of its real sizes. Tests
+take turns, so that a noisy machine treats them alike: compare ratios.
 Examples:
   trit bench
-  trit bench --preset 2b4t --threads 2 --depth 0,1024 --json out.json`
+  trit bench --preset 2b4t --threads 1,2 --depth 0,1024,3072 --batch 1,16 --json out.json
+  trit bench --preset 2b4t --against out.json
+  trit bench --model m.gguf --compare "llama-bench -m m.gguf -t 2 -p 128 -n 32 -r 1"`
 }
 
-// benchReport is what --json writes.
+// benchReport is what --json writes and --against reads.
 type benchReport struct {
-	Model   string            `json:"model"`
-	Device  string            `json:"device"`
-	CPU     string            `json:"cpu"`
+	Model   string     `json:"model"`
+	Device  string     `json:"device"`
+	CPU     string     `json:"cpu"`
+	Go      string     `json:"go"`
+	Commit  string     `json:"commit"`
+	Command string     `json:"command"`
+	Time    time.Time  `json:"time"`
+	Cache   string     `json:"cache"`
+	Whole   bool       `json:"whole_head"`
+	Runs    []benchRun `json:"runs"`
+}
+
+// benchRun is what one number of threads gives.
+type benchRun struct {
 	Threads int               `json:"threads"`
-	Go      string            `json:"go"`
-	Time    time.Time         `json:"time"`
 	Load    float64           `json:"load_seconds"`
 	Weights int               `json:"weight_bytes"`
-	Read    int               `json:"bytes_read_per_token"`
+	PeakRSS int               `json:"peak_resident_bytes,omitempty"`
+	Limits  avx.Limits        `json:"limits"`
 	Results []engine.Measured `json:"results"`
+	Others  []otherEngine     `json:"compared,omitempty"`
 }
 
 func (c *benchCmd) Run(e *env) error {
+	var old *benchReport
+	if c.Against != "" {
+		var err error
+		if old, err = readReport(c.Against); err != nil {
+			return err
+		}
+	}
 	m, err := c.model()
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	dev, err := c.open(e)
-	if err != nil {
-		return err
-	}
-	defer dev.Close()
-	tests, shape := c.tests()
-	eng, err := m.Start(e.ctx, dev, shape)
-	if err != nil {
-		return err
-	}
-	defer eng.Close()
-	// One step of one token shows what is read for it.
-	if _, err := eng.Measure(e.ctx, engine.Decode(1, 0, 1), 1); err != nil {
-		return err
-	}
-	mem, err := eng.Program.Memory(eng.Session.Run().Syms()...)
-	if err != nil {
-		return err
-	}
-	threads := c.Threads
-	if threads < 1 {
-		threads = goruntime.GOMAXPROCS(0)
-	}
 	r := benchReport{
-		Model: m.Name, Device: dev.Name(), CPU: cpu.Host().Brand, Threads: threads, Go: goruntime.Version(),
-		Time: time.Now().UTC().Truncate(time.Second), Load: eng.Load.Seconds(), Weights: mem.Weights, Read: mem.Read,
+		Model: m.Name, CPU: cpu.Host().Brand, Go: goruntime.Version(), Commit: commit(),
+		Command: "trit " + strings.Join(os.Args[1:], " "), Time: time.Now().UTC().Truncate(time.Second), Cache: c.Cache, Whole: c.Whole,
 	}
-	fmt.Fprintf(e.out, "%s on %s, %d threads, %s\nloaded in %.2f s, weights %.1f MB, read per token %.1f MB\n",
-		r.Model, r.Device, r.Threads, r.CPU, r.Load, float64(r.Weights)/1e6, float64(r.Read)/1e6)
-	w := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "test\ttokens/s\tGB/s of weights\t")
-	for _, t := range tests {
-		res, err := eng.Measure(e.ctx, t, c.Runs)
+	for _, threads := range c.Threads {
+		run, err := c.run(e, m, threads, &r)
 		if err != nil {
 			return err
 		}
-		r.Results = append(r.Results, res)
-		gbs := "-"
-		if t.Decode && t.Batch == 1 {
-			gbs = fmt.Sprintf("%.1f", res.Median*float64(r.Read)/1e9)
+		r.Runs = append(r.Runs, *run)
+		if err := run.print(e, &r); err != nil {
+			return err
 		}
-		fmt.Fprintf(w, "%s\t%.2f\t%s\t\n", t.Name, res.Median, gbs)
 	}
-	if err := w.Flush(); err != nil {
+	if err := writeReport(e, c.JSON, r); err != nil || old == nil {
 		return err
 	}
-	return writeReport(e, c.JSON, r)
+	return old.check(e, &r, c.Slack)
+}
+
+// run measures with one number of threads. Tests and other engines take turns.
+func (c *benchCmd) run(e *env, m *engine.Model, threads int, r *benchReport) (*benchRun, error) {
+	flags := deviceFlags{Device: c.Device, Threads: threads}
+	dev, err := flags.open(e)
+	if err != nil {
+		return nil, err
+	}
+	defer dev.Close()
+	r.Device = dev.Name()
+	tests, shape := c.tests()
+	eng, err := m.Start(e.ctx, dev, shape)
+	if err != nil {
+		return nil, err
+	}
+	defer eng.Close()
+	run := &benchRun{Threads: flags.threads(), Load: eng.Load.Seconds()}
+	if run.Limits, err = avx.Measure(run.Threads); err != nil {
+		fmt.Fprintln(e.err, "note: no limits to compare with:", err)
+	}
+	run.Others = make([]otherEngine, len(c.Compare))
+	for i := range run.Others {
+		run.Others[i].Command = c.Compare[i]
+	}
+	for _, t := range tests {
+		res, err := eng.Measure(e.ctx, t, 0) // warms up
+		if err != nil {
+			return nil, err
+		}
+		run.Results = append(run.Results, res)
+	}
+	for range c.Runs {
+		for i := range run.Results {
+			if err := eng.Again(e.ctx, &run.Results[i]); err != nil {
+				return nil, err
+			}
+		}
+		for i := range run.Others {
+			if err := run.Others[i].again(e); err != nil {
+				return nil, err
+			}
+		}
+	}
+	mem, err := eng.Program.Memory(eng.Session.Run().Syms()...)
+	if err != nil {
+		return nil, err
+	}
+	run.Weights, run.PeakRSS = mem.Weights, peakResident()
+	return run, nil
 }
 
 // model is what is measured: a checkpoint, or a preset's shape.
@@ -120,19 +172,110 @@ func (c *benchCmd) tests() (tests []engine.Test, shape engine.Shape) {
 			tests = append(tests, engine.Prefill(n))
 		}
 	}
-	for _, d := range c.Depth {
-		for _, b := range c.Batch {
-			if c.Decode > 0 {
+	for i, d := range c.Depth {
+		for j, b := range c.Batch {
+			if c.Decode > 0 && (i == 0 || j == 0) {
 				tests = append(tests, engine.Decode(c.Decode, d, b))
 			}
 		}
 	}
-	shape.Seqs, shape.Whole = 1, c.Whole
+	elems := map[string]graph.DType{"f32": graph.F32, "f16": graph.F16, "bf16": graph.BF16}
+	shape = engine.Shape{Seqs: 1, Whole: c.Whole, Cache: elems[c.Cache]}
 	for _, t := range tests {
 		shape.Context = max(shape.Context, t.Positions())
 		shape.Seqs = max(shape.Seqs, t.Batch)
 	}
 	return tests, shape
+}
+
+func (run *benchRun) print(e *env, r *benchReport) error {
+	fmt.Fprintf(e.out, "%s on %s, %d threads, %s: loaded in %.2f s, weights %.1f MB, peak resident %.0f MB, this machine reads %.1f GB/s\n",
+		r.Model, r.Device, run.Threads, r.CPU, run.Load, float64(run.Weights)/1e6, float64(run.PeakRSS)/1e6, run.Limits.ReadGBs)
+	w := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(w, "test\ttokens/s\tMB/token\tGB/s\tof limit\t")
+	for _, o := range run.Others {
+		fmt.Fprintf(w, "%s\tratio\t", o.name())
+	}
+	fmt.Fprintln(w)
+	for _, res := range run.Results {
+		fmt.Fprintf(w, "%s\t%.2f\t", res.Name, res.Median)
+		if rate := res.Median * float64(res.Read) / 1e9; res.Read > 0 {
+			fmt.Fprintf(w, "%.1f\t%.1f\t", float64(res.Read)/1e6, rate)
+			if run.Limits.ReadGBs > 0 {
+				fmt.Fprintf(w, "%.0f%%", 100*rate/run.Limits.ReadGBs)
+			}
+			fmt.Fprint(w, "\t")
+		} else {
+			fmt.Fprint(w, "\t\t\t")
+		}
+		for _, o := range run.Others {
+			if theirs := o.median(res.Name); theirs > 0 {
+				fmt.Fprintf(w, "%.2f\t%.2f\t", theirs, res.Median/theirs)
+			} else {
+				fmt.Fprint(w, "\t\t")
+			}
+		}
+		fmt.Fprintln(w)
+	}
+	return w.Flush()
+}
+
+// check compares a new report with an old one, test by test.
+func (old *benchReport) check(e *env, r *benchReport, slack float64) error {
+	var slower []error
+	for _, run := range r.Runs {
+		for _, was := range old.Runs {
+			if was.Threads != run.Threads {
+				continue
+			}
+			if was.Limits.ReadGBs > 0 {
+				fmt.Fprintf(e.out, "%d threads: this machine reads %.2f times as fast as in the report\n", run.Threads, run.Limits.ReadGBs/was.Limits.ReadGBs)
+			}
+			for _, a := range was.Results {
+				for _, b := range run.Results {
+					if a.Test != b.Test || a.Median <= 0 {
+						continue
+					}
+					ratio := b.Median / a.Median
+					fmt.Fprintf(e.out, "%d threads, %s: %.2f times the report's %.2f tokens/s\n", run.Threads, b.Name, ratio, a.Median)
+					if ratio < 1-slack {
+						slower = append(slower, fmt.Errorf("%s with %d threads: %.2f tokens/s, the report has %.2f", b.Name, run.Threads, b.Median, a.Median))
+					}
+				}
+			}
+		}
+	}
+	return errors.Join(slower...)
+}
+
+// commit is the source's revision, as the build recorded it.
+func commit() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	rev, dirty := "", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			rev = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			dirty = " with changes"
+		}
+	}
+	return rev + dirty
+}
+
+func readReport(path string) (*benchReport, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	r := &benchReport{}
+	if err := json.Unmarshal(data, r); err != nil {
+		return nil, fmt.Errorf("%s is no report of trit bench --json: %w", path, err)
+	}
+	return r, nil
 }
 
 func writeReport(e *env, path string, r benchReport) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	goruntime "runtime"
 
 	"github.com/trit-ml/trit/devices/auto"
 )
@@ -18,4 +19,12 @@ func (f deviceFlags) open(e *env) (auto.Closer, error) {
 		fmt.Fprintln(e.err, "note:", note)
 	}
 	return dev, err
+}
+
+// threads is how many threads a CPU device uses.
+func (f deviceFlags) threads() int {
+	if f.Threads < 1 {
+		return goruntime.GOMAXPROCS(0)
+	}
+	return f.Threads
 }

@@ -23,7 +23,7 @@ type pplCmd struct {
 func (pplCmd) Help() string { return "Example:\n  trit eval ppl - main.go" }
 
 func (c *pplCmd) Run(e *env) error {
-	m, err := openModel(c.Model)
+	m, err := resolve(e, c.Model)
 	if err != nil {
 		return err
 	}

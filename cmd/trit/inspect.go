@@ -20,7 +20,7 @@ func (inspectCmd) Help() string {
 }
 
 func (c *inspectCmd) Run(e *env) error {
-	m, err := openModel(c.Model)
+	m, err := resolve(e, c.Model)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ func (logitsCmd) Help() string {
 }
 
 func (c *logitsCmd) Run(e *env) error {
-	m, err := openModel(c.Model)
+	m, err := resolve(e, c.Model)
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,10 @@ type cli struct {
 	Dump     dumpCmd     `cmd:"" help:"Print a model's graph after any pass, as text, DOT or SVG."`
 	Explain  explainCmd  `cmd:"" help:"Show the chosen kernels, every rejection, the memory plan and bytes per token."`
 	Bench    benchCmd    `cmd:"" help:"Measure decode and prefill speed."`
+	Chat     chatCmd     `cmd:"" help:"Talk to a model."`
+	Batch    batchCmd    `cmd:"" help:"Answer a JSONL file of prompts, many at once."`
+	Pull     pullCmd     `cmd:"" help:"Fetch a model from the hub into the cache."`
+	Cache    cacheCmd    `cmd:"" help:"List or prune the hub's cache."`
 	Logits   logitsCmd   `cmd:"" help:"Write the logits of given tokens to a file."`
 	Eval     evalCmd     `cmd:"" help:"Score a model."`
 	Tokenize tokenizeCmd `cmd:"" help:"Show the tokens of a text."`

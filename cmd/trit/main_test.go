@@ -34,7 +34,7 @@ func ok(t *testing.T, want []string, args ...string) string {
 
 func TestHelp(t *testing.T) {
 	ok(t, []string{"train", "dump", "explain"}, "--help")
-	for _, verb := range []string{"run", "train", "dump", "explain", "bench", "version", "logits", "tokenize", "inspect", "convert", "doctor"} {
+	for _, verb := range []string{"run", "train", "dump", "explain", "bench", "version", "logits", "tokenize", "inspect", "convert", "doctor", "chat", "batch", "pull"} {
 		out := ok(t, []string{"trit " + verb}, verb, "--help")
 		if !strings.Contains(out, "Example") {
 			t.Errorf("%s --help shows no example", verb)
@@ -117,6 +117,51 @@ func TestMistakes(t *testing.T) {
 	for _, args := range [][]string{{"nonsense"}, {"run", "--model", "/does/not/exist", "x"}, {"run", "--device", "abacus", "x"}, {"dump", "--preset", "huge"}} {
 		if out, code := trit(t, args...); code == 0 || !strings.Contains(out, "trit:") {
 			t.Errorf("%v: exit %d, %s", args, code, out)
+		}
+	}
+}
+
+// TestChat talks to the embedded model.
+func TestChat(t *testing.T) {
+	var o, e bytes.Buffer
+	c := chatCmd{Tokens: 8, samplingFlags: samplingFlags{Greedy: true}, deviceFlags: deviceFlags{Device: "auto"}, in: strings.NewReader("func \\\nmain\n\n/new\nagain\n")}
+	if err := c.Run(&env{t.Context(), &o, &e}); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(e.String(), "tokens/s]"); n != 2 {
+		t.Errorf("%d answers\n%s%s", n, o.String(), e.String())
+	}
+}
+
+// TestBatchGoesOn stops a batch after some answers and starts it again, with
+// the last line of the output torn.
+func TestBatchGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "in.jsonl"), filepath.Join(dir, "out.jsonl")
+	var lines strings.Builder
+	for _, p := range []string{"package main", "func f(", "type T struct", "import (", "var x"} {
+		lines.WriteString(`{"prompt":"` + p + `"}` + "\n")
+	}
+	if err := os.WriteFile(in, []byte(lines.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ok(t, []string{"5 answers"}, "batch", in, out, "--greedy", "-n", "6", "--parallel", "2")
+	whole, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := strings.SplitAfter(strings.TrimSuffix(string(whole), "\n"), "\n")
+	if err := os.WriteFile(out, []byte(all[0]+all[1]+all[2][:9]), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ok(t, []string{"3 answers"}, "batch", in, out, "--greedy", "-n", "6", "--parallel", "3")
+	again, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range all {
+		if !strings.Contains(string(again), strings.TrimSpace(line)) {
+			t.Errorf("no %s in\n%s", line, again)
 		}
 	}
 }

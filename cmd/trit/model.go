@@ -20,6 +20,18 @@ func openModel(path string) (*engine.Model, error) {
 	return engine.Open(path)
 }
 
+// resolve is openModel for a name that may also be one on the hub.
+func resolve(e *env, name string) (*engine.Model, error) {
+	if name != "" && name != "-" && isHubName(name) {
+		path, err := fetch(e, name, false)
+		if err != nil {
+			return nil, err
+		}
+		name = path
+	}
+	return openModel(name)
+}
+
 // subject is the graph that dump and explain look at: a checkpoint's or a
 // preset's.
 type subject struct {

@@ -44,7 +44,7 @@ func (runCmd) Help() string {
 }
 
 func (c *runCmd) Run(e *env) error {
-	m, err := openModel(c.Model)
+	m, err := resolve(e, c.Model)
 	if err != nil {
 		return err
 	}
