@@ -60,7 +60,7 @@ func newModel(name, path string, c *checkpoint.Model) (*Model, error) {
 	if tok != nil && tok.VocabSize() > c.Config().Vocab {
 		return nil, errors.Join(fmt.Errorf("%s: the tokenizer has %d tokens, the model only %d", path, tok.VocabSize(), c.Config().Vocab), c.Close())
 	}
-	return &Model{Name: name, Config: c.Config(), Weights: bitnet158.Weights{Model: c}, Tokenizer: tok, Checkpoint: c}, nil
+	return &Model{Name: name, Config: c.Config(), Weights: bitnet158.NewWeights(c), Tokenizer: tok, Checkpoint: c}, nil
 }
 
 // openTokenizer finds the checkpoint's tokenizer: GGUF metadata, tokenizer.json

@@ -35,7 +35,7 @@ func (m *Model) Logits(ctx context.Context, dev devices.Device, tokens []int32, 
 			return logits, nil, err
 		}
 	}
-	s := Shape{Context: len(tokens), Seqs: 1, Chunk: len(tokens)}
+	s := Shape{Context: len(tokens), Seqs: 1, Chunk: len(tokens), Whole: true}
 	if g, err = m.InferPipeline(s).Run(g, nil); err != nil {
 		return logits, nil, err
 	}

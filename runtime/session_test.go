@@ -36,7 +36,7 @@ func session(t testing.TB, dir string, dev devices.Device, cache passes.Cache, m
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := bitnet158.Weights{Model: m}
+	w := bitnet158.NewWeights(m)
 	g, err := bitnet158.Forward(m.Config(), maxTokens)
 	if err == nil {
 		g, err = passes.Infer(passes.InferOptions{Cache: cache, MaxRows: maxRows, Packed: w.Packed}).Run(g, nil)

@@ -19,6 +19,7 @@ type explainCmd struct {
 	deviceFlags
 	Tokens   int    `help:"Tokens in the step that is explained." default:"1"`
 	Depth    int    `help:"Tokens in the cache before the step that is measured."`
+	Batch    int    `help:"Sequences decoded at once in the step that is measured." default:"1"`
 	Context  int    `help:"Positions in the cache." default:"4096"`
 	Profile  bool   `help:"Load weights, random ones for a preset, and measure where a step's time goes."`
 	Timeline string `help:"Draw the measured step as an SVG file." placeholder:"FILE"`
@@ -84,9 +85,9 @@ func (c *explainCmd) profile(e *env) error {
 	defer dev.Close()
 	test := engine.Prefill(c.Tokens)
 	if c.Tokens == 1 {
-		test = engine.Decode(1, c.Depth, 1)
+		test = engine.Decode(1, c.Depth, c.Batch)
 	}
-	eng, err := m.Start(e.ctx, dev, engine.Shape{Context: test.Positions(), Chunk: max(c.Tokens, 512)})
+	eng, err := m.Start(e.ctx, dev, engine.Shape{Context: test.Positions(), Seqs: test.Batch, Chunk: max(c.Tokens, 512), Cache: graph.F16})
 	if err != nil {
 		return err
 	}

@@ -84,7 +84,7 @@ func open(t *testing.T, m *checkpoint.Model, o avx.Options) *runtime.Session {
 		t.Skip(err)
 	}
 	t.Cleanup(func() { _ = d.Close() })
-	w := bitnet158.Weights{Model: m}
+	w := bitnet158.NewWeights(m)
 	g, err := bitnet158.Forward(m.Config(), 64)
 	if err != nil {
 		t.Fatal(err)

@@ -85,7 +85,7 @@ func TestInterpreterOnPublishedModels(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				w := bitnet158.Weights{Model: m}
+				w := bitnet158.NewWeights(m)
 				declared, err := bitnet158.Forward(m.Config(), 64)
 				if err != nil {
 					t.Fatal(err)

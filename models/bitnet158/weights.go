@@ -3,6 +3,7 @@ package bitnet158
 import (
 	"context"
 	"strings"
+	"sync"
 
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/models/checkpoint"
@@ -12,7 +13,15 @@ import (
 // Weights supplies a checkpoint's tensors under the names that the declared
 // graph, or the infer pipeline, gives its params. It is what the runtime loads
 // from.
-type Weights struct{ Model *checkpoint.Model }
+type Weights struct {
+	Model *checkpoint.Model
+	// gammas are the scales of matrices whose codes were read: a scale comes
+	// with the codes, and reading those twice would double the time to load.
+	gammas *sync.Map
+}
+
+// NewWeights returns the weights of m.
+func NewWeights(m *checkpoint.Model) Weights { return Weights{m, new(sync.Map)} }
 
 // Packed reports whether the checkpoint stores the param as ternary codes. It
 // is the argument of passes.LowerBitLinear.
@@ -31,16 +40,20 @@ func (w Weights) Tensor(ctx context.Context, name string) (graph.Tensor, error) 
 		if err != nil {
 			return graph.Tensor{}, err
 		}
-		codes, _, err := l.Ternary()
+		codes, gamma, err := l.Ternary()
+		if err == nil {
+			w.gammas.Store(base, gamma)
+		}
 		return codes, err
 	}
 	if base, ok := strings.CutSuffix(name, passes.GammaSuffix); ok {
+		if gamma, ok := w.gammas.Load(base); ok {
+			return graph.FromF32([]float32{gamma.(float32)}), nil
+		}
 		l, err := w.Model.Linear(base)
 		if err != nil {
 			return graph.Tensor{}, err
 		}
-		// The scale comes with the codes; unpacking twice costs less than
-		// keeping codes of a large model around.
 		_, gamma, err := l.Ternary()
 		return graph.FromF32([]float32{gamma}), err
 	}
