@@ -78,7 +78,7 @@ func (c *benchCmd) Run(e *env) error {
 			return err
 		}
 	}
-	m, err := c.model()
+	m, err := c.model(e)
 	if err != nil {
 		return err
 	}
@@ -154,9 +154,9 @@ func (c *benchCmd) run(e *env, m *engine.Model, threads int, r *benchReport) (*b
 }
 
 // model is what is measured: a checkpoint, or a preset's shape.
-func (c *benchCmd) model() (*engine.Model, error) {
+func (c *benchCmd) model(e *env) (*engine.Model, error) {
 	if c.Preset == "" {
-		return openModel(c.Model)
+		return resolve(e, c.Model)
 	}
 	cfg, err := bitnet158.Preset(c.Preset)
 	if err != nil {

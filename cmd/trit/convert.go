@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/trit-ml/trit/engine"
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/models/checkpoint"
 )
@@ -16,7 +15,6 @@ type convertCmd struct {
 	Arch     string `help:"GGUF architecture name; by default it follows the model."`
 	Float    string `help:"Type of embedding and head in a GGUF: f32, f16 or bf16; by default as they are."`
 	Rounding bool   `help:"Allow types that do not hold every value exactly."`
-	I2SOrder string `help:"Order of I2_S values in SRC: auto, x86, arm or rows." default:"auto"`
 	Verify   bool   `help:"Read the result again and compare every value."`
 }
 
@@ -25,10 +23,6 @@ func (convertCmd) Help() string {
 }
 
 func (c *convertCmd) Run(e *env) error {
-	order, err := checkpoint.ParseI2SOrder(c.I2SOrder)
-	if err != nil {
-		return err
-	}
 	o := checkpoint.ConvertOptions{To: c.To, Arch: c.Arch, Rounding: c.Rounding, Verify: c.Verify}
 	if o.To == "" {
 		o.To = "offline"
@@ -37,11 +31,13 @@ func (c *convertCmd) Run(e *env) error {
 		}
 	}
 	if c.Float != "" {
-		if o.Float, err = graph.ParseDType(c.Float); err != nil {
+		f, err := graph.ParseDType(c.Float)
+		if err != nil {
 			return err
 		}
+		o.Float = f
 	}
-	m, err := engine.Open(c.Src, checkpoint.WithI2SOrder(order))
+	m, err := resolve(e, c.Src)
 	if err != nil {
 		return err
 	}

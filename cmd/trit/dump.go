@@ -29,7 +29,7 @@ func (dumpCmd) Help() string {
 }
 
 func (c *dumpCmd) Run(e *env) error {
-	g, packed, err := c.declare(c.Tokens)
+	g, packed, err := c.declare(e, c.Tokens)
 	if err != nil {
 		return err
 	}

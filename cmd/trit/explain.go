@@ -37,7 +37,7 @@ func (c *explainCmd) Run(e *env) error {
 	if c.Profile || c.Timeline != "" {
 		return c.profile(e)
 	}
-	g, packed, err := c.declare(max(c.Tokens, 512))
+	g, packed, err := c.declare(e, max(c.Tokens, 512))
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (c *explainCmd) Run(e *env) error {
 
 // profile measures a step of the model and prints it by kernel.
 func (c *explainCmd) profile(e *env) error {
-	m, err := (&benchCmd{subject: c.subject}).model()
+	m, err := (&benchCmd{subject: c.subject}).model(e)
 	if err != nil {
 		return err
 	}

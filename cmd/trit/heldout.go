@@ -105,7 +105,7 @@ func (n *counter) Write(p []byte) (int, error) { *n += counter(len(p)); return l
 
 // model scores a checkpoint on the held-out files, each with a fresh context.
 func (c *heldoutCmd) model(e *env, dev devices.Device, corpus *data.Corpus, size int64) error {
-	m, err := openModel(c.Model)
+	m, err := resolve(e, c.Model)
 	if err != nil {
 		return err
 	}

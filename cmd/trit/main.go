@@ -20,6 +20,8 @@ import (
 
 // cli is every verb; each is a type of its own with a Run method.
 type cli struct {
+	I2SOrder string `name:"i2s-order" help:"Order of I2_S values in GGUF files that do not say: auto, x86, arm or rows." default:"auto" enum:"auto,x86,arm,rows"`
+
 	Run      runCmd      `cmd:"" help:"Continue a text."`
 	Train    trainCmd    `cmd:"" help:"Train a model on a folder of text files."`
 	Dump     dumpCmd     `cmd:"" help:"Print a model's graph after any pass, as text, DOT or SVG."`
@@ -42,6 +44,7 @@ type cli struct {
 type env struct {
 	ctx      context.Context
 	out, err io.Writer
+	order    checkpoint.I2SOrder // of GGUF files that do not say
 }
 
 func main() {
@@ -80,7 +83,12 @@ func run(ctx context.Context, args []string, out, errw io.Writer) int {
 		fmt.Fprintln(errw, "trit:", err)
 		return 2
 	}
-	if err := k.Run(&env{ctx, out, errw}); err != nil {
+	order, err := checkpoint.ParseI2SOrder(c.I2SOrder)
+	if err != nil {
+		fmt.Fprintln(errw, "trit:", err)
+		return 2
+	}
+	if err := k.Run(&env{ctx, out, errw, order}); err != nil {
 		if errors.Is(err, context.Canceled) {
 			fmt.Fprintln(errw, "trit: stopped")
 			return 130

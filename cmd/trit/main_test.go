@@ -125,7 +125,7 @@ func TestMistakes(t *testing.T) {
 func TestChat(t *testing.T) {
 	var o, e bytes.Buffer
 	c := chatCmd{Tokens: 8, samplingFlags: samplingFlags{Greedy: true}, deviceFlags: deviceFlags{Device: "auto"}, in: strings.NewReader("func \\\nmain\n\n/new\nagain\n")}
-	if err := c.Run(&env{t.Context(), &o, &e}); err != nil {
+	if err := c.Run(&env{ctx: t.Context(), out: &o, err: &e}); err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(e.String(), "tokens/s]"); n != 2 {

@@ -8,16 +8,17 @@ import (
 	"github.com/trit-ml/trit/engine"
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/models/bitnet158"
+	"github.com/trit-ml/trit/models/checkpoint"
 	"github.com/trit-ml/trit/models/embedded"
 	"github.com/trit-ml/trit/passes"
 )
 
 // openModel opens a checkpoint, or the embedded model if path is "" or "-".
-func openModel(path string) (*engine.Model, error) {
+func openModel(e *env, path string) (*engine.Model, error) {
 	if path == "" || path == "-" {
 		return engine.OpenFS(embedded.Name, embedded.FS())
 	}
-	return engine.Open(path)
+	return engine.Open(path, checkpoint.WithI2SOrder(e.order))
 }
 
 // resolve is openModel for a name that may also be one on the hub.
@@ -29,7 +30,7 @@ func resolve(e *env, name string) (*engine.Model, error) {
 		}
 		name = path
 	}
-	return openModel(name)
+	return openModel(e, name)
 }
 
 // subject is the graph that dump and explain look at: a checkpoint's or a
@@ -39,7 +40,7 @@ type subject struct {
 	Preset string `help:"Look at a named configuration without weights: ${presets}." xor:"subject"`
 }
 
-func (s subject) declare(maxTokens int) (*graph.Graph, func(string) bool, error) {
+func (s subject) declare(e *env, maxTokens int) (*graph.Graph, func(string) bool, error) {
 	if s.Preset != "" {
 		cfg, err := bitnet158.Preset(s.Preset)
 		if err != nil {
@@ -48,7 +49,7 @@ func (s subject) declare(maxTokens int) (*graph.Graph, func(string) bool, error)
 		g, err := bitnet158.Forward(cfg, maxTokens)
 		return g, nil, err
 	}
-	m, err := openModel(s.Model)
+	m, err := resolve(e, s.Model)
 	if err != nil {
 		return nil, nil, err
 	}

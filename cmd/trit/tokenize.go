@@ -24,7 +24,7 @@ func (tokenizeCmd) Help() string {
 }
 
 func (c *tokenizeCmd) Run(e *env) error {
-	t, err := openTokenizer(c.Model)
+	t, err := openTokenizer(e, c.Model)
 	if err != nil {
 		return err
 	}
@@ -64,13 +64,13 @@ func (c *tokenizeCmd) Run(e *env) error {
 }
 
 // openTokenizer reads a tokenizer file, or the tokenizer of a checkpoint.
-func openTokenizer(path string) (*tokenizer.Tokenizer, error) {
+func openTokenizer(e *env, path string) (*tokenizer.Tokenizer, error) {
 	if path != "" {
 		if info, err := os.Stat(path); err == nil && !info.IsDir() && !strings.HasSuffix(path, ".gguf") {
 			return tokenizer.Load(path)
 		}
 	}
-	m, err := openModel(path)
+	m, err := resolve(e, path)
 	if err != nil {
 		return nil, err
 	}

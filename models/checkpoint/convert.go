@@ -37,6 +37,8 @@ func Forms() []string {
 func Convert(ctx context.Context, m *Model, dst string, o ConvertOptions) error {
 	var err error
 	switch {
+	case o.Verify && o.Rounding:
+		return errors.New("verifying compares every value exactly, so it cannot go with rounding: leave one of the two out")
 	case !slices.Contains(Forms(), o.To):
 		return fmt.Errorf("unknown form %q; want one of %s", o.To, strings.Join(Forms(), ", "))
 	case o.To == "online" || o.To == "offline":
