@@ -1,92 +1,73 @@
 package engine
 
 import (
-	"context"
-	"fmt"
 	"math/rand/v2"
-	"strings"
 
 	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/models/bitnet158"
 	"github.com/trit-ml/trit/models/checkpoint"
-	"github.com/trit-ml/trit/passes"
 )
 
+// syntheticGamma is the scale of every synthetic matrix.
+const syntheticGamma = 0.02
+
 // Synthetic returns a model of the given configuration with random weights in
-// ternary form, for measuring speed where no checkpoint is at hand. Each tensor
-// depends on the seed and its name alone.
-func Synthetic(cfg checkpoint.Config, seed uint64) *Model {
-	w := &synthetic{seed: seed, dims: map[string]checkpoint.Spec{}, elem: cfg.Elem}
+// ternary form, for measuring speed where no checkpoint is at hand. Tensors are
+// made when they are read; each depends on the seed and its name alone.
+func Synthetic(cfg checkpoint.Config, seed uint64) (*Model, error) {
+	cfg.Form = checkpoint.Ternary
+	var entries []checkpoint.Entry
 	for _, s := range cfg.Specs() {
-		w.dims[s.Name] = s
+		e := checkpoint.Entry{Name: s.Name, Elem: cfg.Elem, Load: func() (graph.Tensor, error) { return syntheticTensor(s, cfg.Elem, seed), nil }}
+		switch {
+		case s.Linear:
+			e.Elem, e.Gamma = graph.Tern, syntheticGamma
+		case len(s.Dims) == 1:
+			e.Elem = graph.F32
+		}
+		entries = append(entries, e)
+	}
+	c, err := checkpoint.New(cfg, entries)
+	if err != nil {
+		return nil, err
 	}
 	name := cfg.Name
 	if name == "" {
 		name = "model"
 	}
-	return &Model{Name: "synthetic " + name, Config: cfg, Weights: w}
+	return &Model{Name: "synthetic " + name, Config: cfg, Weights: bitnet158.NewWeights(c), Checkpoint: c}, nil
 }
 
-type synthetic struct {
-	seed uint64
-	dims map[string]checkpoint.Spec
-	elem graph.DType
-}
-
-// fourCodes are the digits of a byte in base 3: nearly uniform.
-var fourCodes = func() (table [256][4]int8) {
-	for b := range table {
-		for i, x := 0, b; i < 4; i, x = i+1, x/3 {
-			table[b][i] = int8(x%3) - 1
-		}
-	}
-	return table
-}()
-
-func (w *synthetic) Packed(param string) bool { return w.dims[param].Linear }
-
-func (w *synthetic) Tensor(ctx context.Context, name string) (graph.Tensor, error) {
-	if err := ctx.Err(); err != nil {
-		return graph.Tensor{}, err
-	}
-	base := strings.TrimSuffix(strings.TrimSuffix(name, passes.CodesSuffix), passes.GammaSuffix)
-	s, ok := w.dims[base]
-	if !ok {
-		return graph.Tensor{}, fmt.Errorf("the model has no tensor %q", base)
-	}
-	h := w.seed
-	for _, c := range []byte(base) {
+func syntheticTensor(s checkpoint.Spec, elem graph.DType, seed uint64) graph.Tensor {
+	h := seed
+	for _, c := range []byte(s.Name) {
 		h = (h ^ uint64(c)) * 1099511628211 // FNV-1a
 	}
-	r := rand.NewPCG(h, w.seed)
+	r := rand.NewPCG(h, seed)
 	switch {
-	case strings.HasSuffix(name, passes.GammaSuffix):
-		return graph.FromF32([]float32{0.02}), nil
-	case strings.HasSuffix(name, passes.CodesSuffix):
+	case s.Linear:
 		t := graph.NewTensor(graph.Tern, s.Dims...)
 		codes := t.I8()
 		for i := 0; i < len(codes); {
-			for x, j := r.Uint64(), 0; j < 8; x, j = x>>8, j+1 {
-				i += copy(codes[i:], fourCodes[x&255][:])
+			// The base 3 digits of a 64-bit number: 40 of them, nearly uniform.
+			for x, j := r.Uint64(), 0; j < 40 && i < len(codes); i, j = i+1, j+1 {
+				codes[i] = int8(x%3) - 1
+				x /= 3
 			}
 		}
-		return t, nil
+		return t
 	case len(s.Dims) == 1:
 		t := graph.NewTensor(graph.F32, s.Dims...)
 		for i := range t.F32() {
 			t.F32()[i] = 1
 		}
-		return t, nil
+		return t
 	}
 	// Uniform in ±0.04 is enough to tell tokens apart.
-	t := graph.NewTensor(w.elem, s.Dims...)
-	var bits uint64
+	t := graph.NewTensor(elem, s.Dims...)
 	for i := range t.Len() {
-		if i%4 == 0 {
-			bits = r.Uint64()
-		}
-		v := (float32(bits&0xffff)/(1<<16) - 0.5) * 0.08
-		bits >>= 16
-		switch w.elem {
+		v := (float32(r.Uint64()>>40)/(1<<24) - 0.5) * 0.08
+		switch elem {
 		case graph.BF16:
 			t.U16()[i] = graph.F32ToBF16(v)
 		case graph.F16:
@@ -95,5 +76,5 @@ func (w *synthetic) Tensor(ctx context.Context, name string) (graph.Tensor, erro
 			t.F32()[i] = v
 		}
 	}
-	return t, nil
+	return t
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/internal/cpu"
 	"github.com/trit-ml/trit/models/bitnet158"
+	"github.com/trit-ml/trit/models/checkpoint"
 )
 
 type benchCmd struct {
@@ -32,6 +33,7 @@ type benchCmd struct {
 	Compare []string `help:"Run this command, which prints like llama-bench, after each round and show ratios; may be repeated." placeholder:"CMD" sep:"none"`
 	Against string   `help:"Compare with a report of --json; fail where a test is slower than --slack allows." placeholder:"FILE"`
 	Slack   float64  `help:"How much slower than the report a test may be." default:"0.15"`
+	Write   string   `help:"Write the model to a GGUF file (I2_S) in place of measuring it." placeholder:"FILE"`
 	JSON    string   `help:"Write the results to a file, - for standard output." placeholder:"FILE"`
 }
 
@@ -42,6 +44,7 @@ Examples:
   trit bench
   trit bench --preset 2b4t --threads 1,2 --depth 0,1024,3072 --batch 1,16 --json out.json
   trit bench --preset 2b4t --against out.json
+  trit bench --synthetic 2b4t --write 2b4t.gguf
   trit bench --model m.gguf --compare "llama-bench -m m.gguf -t 2 -p 128 -n 32 -r 1"`
 }
 
@@ -83,6 +86,13 @@ func (c *benchCmd) Run(e *env) error {
 		return err
 	}
 	defer m.Close()
+	if c.Write != "" {
+		o := checkpoint.ConvertOptions{To: "i2_s"}
+		if err := m.Translate(&o); err != nil {
+			return err
+		}
+		return checkpoint.Convert(e.ctx, m.Checkpoint, c.Write, o)
+	}
 	r := benchReport{
 		Model: m.Name, CPU: cpu.Host().Brand, Go: goruntime.Version(), Commit: commit(),
 		Command: "trit " + strings.Join(os.Args[1:], " "), Time: time.Now().UTC().Truncate(time.Second), Cache: c.Cache, Whole: c.Whole,
@@ -162,7 +172,7 @@ func (c *benchCmd) model(e *env) (*engine.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	return engine.Synthetic(cfg, 1), nil
+	return engine.Synthetic(cfg, 1)
 }
 
 // tests are the measurements and the shape they need.

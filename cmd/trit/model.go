@@ -37,7 +37,7 @@ func resolve(e *env, name string) (*engine.Model, error) {
 // preset's.
 type subject struct {
 	Model  string `help:"Checkpoint folder or file; the embedded model by default." placeholder:"PATH" xor:"subject"`
-	Preset string `help:"Look at a named configuration without weights: ${presets}." xor:"subject"`
+	Preset string `help:"Look at a named configuration without weights: ${presets}." aliases:"synthetic" xor:"subject"`
 }
 
 func (s subject) declare(e *env, maxTokens int) (*graph.Graph, func(string) bool, error) {
