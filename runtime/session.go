@@ -218,8 +218,10 @@ func (s *Session) Vocab() int { return s.vocab }
 // Context is the most tokens that one sequence can hold.
 func (s *Session) Context() int { return s.width * s.size }
 
-// FreeBlocks is how many cache blocks nobody holds, and Positions how many
-// tokens one block takes.
+// Blocks is how many cache blocks there are.
+func (s *Session) Blocks() int { return len(s.blocks.refs) }
+
+// FreeBlocks is how many cache blocks nobody holds.
 func (s *Session) FreeBlocks() int { return len(s.blocks.free) }
 
 // Positions is how many tokens one cache block takes.
