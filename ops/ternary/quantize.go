@@ -2,9 +2,9 @@ package ternary
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/internal/absmean"
 	"github.com/trit-ml/trit/ops"
 )
 
@@ -16,7 +16,7 @@ type ScaleAttrs struct{ Scale string }
 var AbsMean = ScaleAttrs{Scale: "absmean"}
 
 // WeightEps is the smallest mean, applied before the inverse.
-const WeightEps = 1e-5
+const WeightEps = absmean.Eps
 
 func (a ScaleAttrs) check() error {
 	if a.Scale != "absmean" {
@@ -30,23 +30,13 @@ func (a ScaleAttrs) check() error {
 // published models sum in f32, in an order that depends on their threads, and
 // differ from it by at most 1.6e-7 on the reference models, without a code.
 func InverseScale(w []float32) float32 {
-	var sum float64
-	for _, v := range w {
-		sum += math.Abs(float64(v))
-	}
-	return 1 / max(float32(sum/float64(max(len(w), 1))), WeightEps)
+	var m absmean.Mean
+	m.Add(w)
+	return m.Inverse()
 }
 
 // Code returns clamp(round(w·s), −1, 1), half to even.
-func Code(w, s float32) int8 {
-	switch p := w * s; {
-	case p > 0.5:
-		return 1
-	case p < -0.5:
-		return -1
-	}
-	return 0 // 0.5 itself rounds to the even 0; NaN has no code
-}
+func Code(w, s float32) int8 { return absmean.Code(w, s) }
 
 // QuantizeOp is the absmean weight quantizer: codes, and the scale γ that they
 // are multiplied by (Ma et al. 2024, "The Era of 1-bit LLMs").
