@@ -250,3 +250,25 @@ func TestFMA32(t *testing.T) {
 		t.Errorf("with NaN: %v", v)
 	}
 }
+
+// TestNoAllocations runs what a step calls most.
+func TestNoAllocations(t *testing.T) {
+	each(t, func(t *testing.T, isa ISA) {
+		const n = 100
+		r := rng()
+		x, w, y := floats(r, n), floats(r, n), make([]float32, n)
+		h, q := make([]uint16, n), make([]int8, PaddedCols(n))
+		packed, acc, init := make([]byte, PackedBytes(PanelRows, n)), make([]int32, PanelRows), make([]int32, 1)
+		if a := testing.AllocsPerRun(10, func() {
+			isa.RMSNormQuant(q, x, w, 1e-5)
+			isa.QuantizeI8(q, x)
+			isa.Ternary(acc, packed, q, init, 1, 1, n)
+			isa.Rescale(y, acc, 2)
+			isa.DotF32(y, 1, w, x, 1, 1, n)
+			isa.DotBF16(y, 1, h, x, 1, 1, n)
+			isa.DotF16(y, 1, h, x, 1, 1, n)
+		}); a != 0 {
+			t.Errorf("%v allocations", a)
+		}
+	})
+}
