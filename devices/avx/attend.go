@@ -47,7 +47,7 @@ type attend struct {
 type attendWork struct {
 	scores []float32 // [size,splitLen] of one head, or [group,splitLen] of one token
 	total  []float32 // [size,group] states
-	span   []float32 // [size] states of one head and span
+	span   []float32 // [size] states of one head and span, or [group] of one token
 	// For denseTokens and more: a span's keys or values in f32, and values
 	// packed for a product.
 	wide   []float32 // [splitLen,hd]
@@ -71,7 +71,7 @@ func (u *unit) newAttend(c *devices.Call, s *scratch) *attend {
 		w := &at.work[i]
 		w.scores = part[float32](s, max(at.size, at.group)*splitLen)
 		w.total = part[float32](s, at.size*at.group*at.stateLen())
-		w.span = part[float32](s, at.size*at.stateLen())
+		w.span = part[float32](s, max(at.size, at.group)*at.stateLen())
 		if at.size >= denseTokens {
 			w.wide = part[float32](s, splitLen*at.hd)
 			w.packed = part[float32](s, asm.PackedB(at.hd, splitLen))
@@ -139,12 +139,9 @@ func (at *attend) tokens(w *attendWork, from, to, kv int) {
 			if tl == th {
 				continue
 			}
-			at.scores(w.scores, t, kv, tl, th)
+			at.one(w, w.span, at.stateLen(), t, kv, tl, th)
 			for h := range at.group {
-				state, row := w.span[:at.stateLen()], w.scores[h*splitLen:][:th-tl]
-				at.weights(state, row)
-				at.weigh(state, row, t, kv, tl)
-				at.merge(at.total(w, t-from, h), state)
+				at.merge(at.total(w, t-from, h), w.span[h*at.stateLen():][:at.stateLen()])
 			}
 		}
 	}
@@ -219,18 +216,6 @@ func (at *attend) bounds(t int) (low, high int) {
 	return low, high
 }
 
-// scores fills [group,splitLen] scores with the products of token t's queries and
-// the keys of positions [a,b), which lie in one span.
-func (at *attend) scores(scores []float32, t, kv, a, b int) {
-	q := at.query(t, kv, 0)
-	for p := a; p < b; {
-		n := min(at.pages.Size-p%at.pages.Size, b-p)
-		row := cacheRow(&at.pages, t, at.seq[t], int32(p))
-		at.keys.dot(scores[p-a:], splitLen, row, kv*at.hd, n, q, at.hd, at.group, at.hd)
-		p += n
-	}
-}
-
 // weights turns scores into the weights of a softmax, relative to the largest,
 // and records that and their sum.
 func (at *attend) weights(state, scores []float32) {
@@ -239,17 +224,30 @@ func (at *attend) weights(state, scores []float32) {
 	state[at.hd], state[at.hd+1] = top, at.isa.Sum(scores)
 }
 
-// weigh fills a state with the sum of values, by token t's weights for the
-// positions from low on.
-func (at *attend) weigh(state, weights []float32, t, kv, low int) {
-	acc := state[:at.hd]
-	clear(acc)
-	for i := 0; i < len(weights); {
-		p := low + i
-		n := min(at.pages.Size-p%at.pages.Size, len(weights)-i)
-		row := cacheRow(&at.pages, t, at.seq[t], int32(p))
-		at.values.accum(acc, weights[i:i+n], row, kv*at.hd)
-		i += n
+// one fills the states, ld apart, of a key head's group for token t and positions
+// [a,b), which lie in one span.
+func (at *attend) one(w *attendWork, states []float32, ld, t, kv, a, b int) {
+	q, col := at.query(t, kv, 0), kv*at.hd
+	at.pageRows(t, a, b, func(p, row, n int) {
+		at.keys.dot(w.scores[p-a:], splitLen, row, col, n, q, at.hd, at.group, at.hd)
+	})
+	for h := range at.group {
+		state := states[h*ld:][:at.stateLen()]
+		at.weights(state, w.scores[h*splitLen:][:b-a])
+		clear(state[:at.hd])
+	}
+	at.pageRows(t, a, b, func(p, row, n int) {
+		at.values.accum(states, ld, w.scores[p-a:], splitLen, row, col, n, at.group, at.hd)
+	})
+}
+
+// pageRows calls f with the consecutive rows of each page of token t's positions
+// [a,b).
+func (at *attend) pageRows(t, a, b int, f func(p, row, n int)) {
+	for p := a; p < b; {
+		n := min(at.pages.Size-p%at.pages.Size, b-p)
+		f(p, cacheRow(&at.pages, t, at.seq[t], int32(p)), n)
+		p += n
 	}
 }
 
@@ -275,20 +273,16 @@ func (at *attend) output(t, head int, state []float32) {
 
 // span is one task of a spread call: a token, a key head and a span.
 func (at *attend) span(task, worker int) {
-	split := task % at.splits
-	kv := task / at.splits % at.a.KVHeads
+	// The key heads of a span come one after the other: their rows are neighbours.
+	kv := task % at.a.KVHeads
+	split := task / at.a.KVHeads % at.splits
 	t := task / at.splits / at.a.KVHeads
 	low, high := at.within(t, split*splitLen, (split+1)*splitLen)
 	if low >= high {
 		return
 	}
-	w := &at.work[worker]
-	at.scores(w.scores, t, kv, low, high)
-	for h := range at.group {
-		state, row := at.part(t, kv*at.group+h, split), w.scores[h*splitLen:][:high-low]
-		at.weights(state, row)
-		at.weigh(state, row, t, kv, low)
-	}
+	from := (t*at.a.Heads+kv*at.group)*at.splits + split
+	at.one(&at.work[worker], at.parts[from*at.stateLen():], at.splits*at.stateLen(), t, kv, low, high)
 }
 
 func (at *attend) part(t, head, split int) []float32 {

@@ -123,15 +123,16 @@ func (c *cache) dot(y []float32, ldy int, row, col, n int, x []float32, ldx, m, 
 	}
 }
 
-// accum adds Σ p[j]·row j to dst, for len(p) consecutive rows from column col.
-func (c *cache) accum(dst, p []float32, row, col int) {
+// accum adds Σ p[h,j]·row j, for n consecutive rows from column col, to the hd
+// elements of each of m heads of dst. lddst and ldp are the distances of heads.
+func (c *cache) accum(dst []float32, lddst int, p []float32, ldp, row, col, n, m, hd int) {
 	at := row*c.w + col
 	switch c.elem {
 	case graph.F32:
-		c.isa.AccumF32(dst, p, c.f[at:], c.w)
+		c.isa.HeadsF32(dst, lddst, p, ldp, c.f[at:], c.w, n, m, hd)
 	case graph.BF16:
-		c.isa.AccumBF16(dst, p, c.h[at:], c.w)
+		c.isa.HeadsBF16(dst, lddst, p, ldp, c.h[at:], c.w, n, m, hd)
 	case graph.F16:
-		c.isa.AccumF16(dst, p, c.h[at:], c.w)
+		c.isa.HeadsF16(dst, lddst, p, ldp, c.h[at:], c.w, n, m, hd)
 	}
 }

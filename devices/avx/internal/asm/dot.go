@@ -17,7 +17,7 @@ func (isa ISA) DotF32(y []float32, ldy int, w []float32, ldw int, x []float32, l
 		dotRows(y, ldy, w, ldw, x, ldx, rows, m, k, func(v float32) float32 { return v })
 		return
 	}
-	dotTiles(dotF32, y, ldy, (*byte)(unsafe.Pointer(&w[0])), ldw, x, ldx, rows, m, k)
+	isa.dotTiles(dotF32, y, ldy, (*byte)(unsafe.Pointer(&w[0])), ldw, x, ldx, rows, m, k)
 }
 
 // DotBF16 is DotF32 with weights in bfloat16.
@@ -29,7 +29,7 @@ func (isa ISA) DotBF16(y []float32, ldy int, w []uint16, ldw int, x []float32, l
 		dotRows(y, ldy, w, ldw, x, ldx, rows, m, k, bf16ToF32)
 		return
 	}
-	dotTiles(dotBF16, y, ldy, (*byte)(unsafe.Pointer(&w[0])), ldw, x, ldx, rows, m, k)
+	isa.dotTiles(dotBF16, y, ldy, (*byte)(unsafe.Pointer(&w[0])), ldw, x, ldx, rows, m, k)
 }
 
 // DotF16 is DotF32 with weights in IEEE half precision.
@@ -41,7 +41,7 @@ func (isa ISA) DotF16(y []float32, ldy int, w []uint16, ldw int, x []float32, ld
 		dotRows(y, ldy, w, ldw, x, ldx, rows, m, k, f16ToF32)
 		return
 	}
-	dotTiles(dotF16, y, ldy, (*byte)(unsafe.Pointer(&w[0])), ldw, x, ldx, rows, m, k)
+	isa.dotTiles(dotF16, y, ldy, (*byte)(unsafe.Pointer(&w[0])), ldw, x, ldx, rows, m, k)
 }
 
 // checkDot panics unless the slices hold the strided matrices, and reports

@@ -448,18 +448,54 @@ func peakVNNIAVX512(iters int) { panic(noAssembly) }
 
 func peakFMAAVX512(iters int) { panic(noAssembly) }
 
-func screenNibblesAVX512(acc *int32, w *byte, ldw int, q *int8, blocks int, pairs int) {
+func screenNibblesAVX512(acc *int32, w *byte, ldw int, q *int8, blocks int, groups int) {
 	panic(noAssembly)
 }
 
-func screenNibblesAVX2(acc *int32, w *byte, ldw int, q *int8, blocks int, pairs int) {
+func screenNibblesAVX2(acc *int32, w *byte, ldw int, q *int8, blocks int, groups int) {
 	panic(noAssembly)
 }
 
-func screenCrumbsAVX512(acc *int32, w *byte, ldw int, q *int8, blocks int, pairs int) {
+func screenCrumbsAVX512(acc *int32, w *byte, ldw int, q *int8, blocks int, groups int) {
 	panic(noAssembly)
 }
 
-func screenCrumbsAVX2(acc *int32, w *byte, ldw int, q *int8, blocks int, pairs int) {
+func screenCrumbsAVX2(acc *int32, w *byte, ldw int, q *int8, blocks int, groups int) {
+	panic(noAssembly)
+}
+
+func accum4F32AVX2(dst *float32, lddst int, p *float32, ldp int, v *byte, ldv int, rows int, n int, ahead int) {
+	panic(noAssembly)
+}
+
+func accum4F32AVX512(dst *float32, lddst int, p *float32, ldp int, v *byte, ldv int, rows int, n int, ahead int) {
+	panic(noAssembly)
+}
+
+func accum4BF16AVX2(dst *float32, lddst int, p *float32, ldp int, v *byte, ldv int, rows int, n int, ahead int) {
+	panic(noAssembly)
+}
+
+func accum4BF16AVX512(dst *float32, lddst int, p *float32, ldp int, v *byte, ldv int, rows int, n int, ahead int) {
+	panic(noAssembly)
+}
+
+func accum4F16AVX2(dst *float32, lddst int, p *float32, ldp int, v *byte, ldv int, rows int, n int, ahead int) {
+	panic(noAssembly)
+}
+
+func accum4F16AVX512(dst *float32, lddst int, p *float32, ldp int, v *byte, ldv int, rows int, n int, ahead int) {
+	panic(noAssembly)
+}
+
+func dot4F32AVX512(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, ahead int) {
+	panic(noAssembly)
+}
+
+func dot4BF16AVX512(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, ahead int) {
+	panic(noAssembly)
+}
+
+func dot4F16AVX512(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, ahead int) {
 	panic(noAssembly)
 }
