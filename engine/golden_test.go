@@ -25,7 +25,7 @@ var published = []string{"pub_a_gqa2_tied_bf16", "pub_b_gqa4_odd_untied_bf16", "
 
 // onDevices runs f on every device this machine has, with one and two threads.
 func onDevices(t *testing.T, f func(t *testing.T, dev devices.Device)) {
-	for _, name := range []string{"ref", "avx2", "avx"} {
+	for _, name := range []string{"ref", "neon", "avx2", "avx"} {
 		for _, threads := range []int{1, 2} {
 			dev, _, err := auto.Open(auto.Options{Name: name, Threads: threads})
 			if err != nil {
@@ -203,7 +203,7 @@ func TestAloneOrTogether(t *testing.T) {
 	ref := reference(t, name)
 	m := open(t, golden.Path(t, name, "offline"))
 	prompt := append(slices.Clone(ref("greedy.prompt").I32()), ref("greedy.f32.online.tokens").I32()...)
-	for _, device := range []string{"ref", "avx2", "avx"} {
+	for _, device := range []string{"ref", "neon", "avx2", "avx"} {
 		var want []float32
 		for _, threads := range []int{1, 2} {
 			dev, _, err := auto.Open(auto.Options{Name: device, Threads: threads})
