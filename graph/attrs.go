@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -66,11 +67,20 @@ func attrList(attrs any) []Attr {
 	}
 	var out []Attr
 	for _, f := range fs {
-		if fv := v.Field(f.index); !fv.IsZero() {
+		if fv := v.Field(f.index); !isZero(fv) {
 			out = append(out, Attr{f.name, formatAttr(fv)})
 		}
 	}
 	return out
+}
+
+// isZero reports whether an attribute is left out of the text. A negative zero
+// is not, which reflect counts as zero.
+func isZero(v reflect.Value) bool {
+	if v.Kind() == reflect.Float64 {
+		return math.Float64bits(v.Float()) == 0
+	}
+	return v.IsZero()
 }
 
 func formatAttr(v reflect.Value) string {

@@ -188,7 +188,7 @@ func (st *Stmt) BindAttrs(attrs any, bound map[string]string) bool {
 		w, named := want[f.name]
 		switch {
 		case !named:
-			if !fv.IsZero() {
+			if !isZero(fv) {
 				return false
 			}
 		case strings.HasPrefix(w, "$"):
