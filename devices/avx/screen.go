@@ -47,8 +47,9 @@ func (u *unit) screenKernels() []devices.Kernel {
 // planesOf checks that operands 3 to 5 are the planes of operand 2.
 func planesOf(c *devices.Call) error {
 	n, cols := c.In[2].Dims[0], screen.Columns(c.In[2].Dims[1])
+	rows := screen.Rows(n)
 	for i, want := range []devices.Operand{
-		{Elem: graph.U8, Dims: []int{n, cols / 2}}, {Elem: graph.U8, Dims: []int{n, cols / 4}}, {Elem: graph.F32, Dims: []int{n, screen.Bounds}},
+		{Elem: graph.U8, Dims: []int{rows, cols / 2}}, {Elem: graph.U8, Dims: []int{rows, cols / 4}}, {Elem: graph.F32, Dims: []int{n, screen.Bounds}},
 	} {
 		if got := c.In[3+i]; got.Elem != want.Elem || len(got.Dims) != 2 || got.Dims[0] != want.Dims[0] || got.Dims[1] != want.Dims[1] {
 			return fmt.Errorf("operand %d is %s%v, not a plane of the weights: %s%v", 3+i, got.Elem, got.Dims, want.Elem, want.Dims)
@@ -59,23 +60,24 @@ func planesOf(c *devices.Call) error {
 
 func (u *unit) bindPlanes(c *devices.Call) (devices.Launch, error) {
 	n, k := c.In[0].Dims[0], c.In[0].Dims[1]
-	cols := screen.Columns(k)
 	nib, crumb, bounds := host.U8(c.Out[0]), host.U8(c.Out[1]), f32(c.Out[2])
 	rows := parts[float32](bindScratch(c), u.threads, k)
 	f, h := f32(c.In[0]), host.U16(c.In[0])
-	size := max(1, taskElements/max(k, 1))
+	size := max(1, taskElements/max(k*screen.Group, 1)) * screen.Group
 	return host.Parallel(c, ceilDiv(n, size), func(task, worker int) {
-		for i := task * size; i < min(n, (task+1)*size); i++ {
-			row := rows[worker]
-			switch c.In[0].Elem {
-			case graph.F32:
-				row = f[i*k : (i+1)*k]
-			case graph.BF16:
-				u.isa.BF16ToF32(row, h[i*k:(i+1)*k])
-			default:
-				u.isa.F16ToF32(row, h[i*k:(i+1)*k])
-			}
-			screen.PackRow(row, nib[i*cols/2:(i+1)*cols/2], crumb[i*cols/4:(i+1)*cols/4], bounds[i*screen.Bounds:(i+1)*screen.Bounds])
+		for from := task * size; from < min(n, (task+1)*size); from += screen.Group {
+			screen.Pack(nib, crumb, bounds, from, n, k, func(i int) []float32 {
+				row := rows[worker]
+				switch c.In[0].Elem {
+				case graph.F32:
+					return f[i*k : (i+1)*k]
+				case graph.BF16:
+					u.isa.BF16ToF32(row, h[i*k:(i+1)*k])
+				default:
+					u.isa.F16ToF32(row, h[i*k:(i+1)*k])
+				}
+				return row
+			})
 		}
 	}), nil
 }
@@ -117,8 +119,8 @@ type topToken struct {
 }
 
 const (
-	topRows  = 256   // rows of a task
-	topBlock = 16    // rows that pass all tokens before the next: they stay in the L1 cache
+	topRows  = 256   // rows of a task: whole groups
+	topBlock = 16    // rows, whole groups, that pass all tokens before the next: they stay in the L1 cache
 	topCode  = 32000 // largest activation code: its high byte must fit
 	// hugeLogit is where sums could overflow on the way.
 	hugeLogit = 1e37
@@ -222,7 +224,7 @@ func (t *top) nibbles(task, worker int) {
 	for from, end := task*topRows, min(t.n, (task+1)*topRows); from < end; from += size {
 		to := min(end, from+size)
 		for i := range t.tokens {
-			t.isa.ScreenNibbles(acc, t.nib[from*ld:to*ld], t.q[i], to-from, t.cols/screen.NibbleBlock)
+			t.isa.ScreenNibbles(acc, t.nib[from*ld:], t.q[i], ceilDiv(to-from, screen.Group), t.cols/screen.NibbleBlock)
 			tok := &t.tokens[i]
 			sums, least, most := t.sums[i][from:to], t.least[i][from:to], t.most[i][from:to]
 			for r := range sums {
@@ -260,10 +262,12 @@ func (t *top) crumbs(task, worker int) {
 			}
 		}
 		t.runs(task, i, func(from, to int) {
-			t.isa.ScreenCrumbs(acc, t.crumb[from*ld:to*ld], t.q[i], to-from, t.cols/screen.CrumbBlock)
-			for r := range to - from {
-				steps := t.sums[i][from+r] + 256*float64(acc[2*r]) + float64(acc[2*r+1]) - 31.5*tok.sum
-				t.least[i][from+r], t.most[i][from+r] = tok.within(t.bounds[(from+r)*screen.Bounds:][:screen.Bounds], screen.Error6, steps)
+			first := from / screen.Group * screen.Group
+			t.isa.ScreenCrumbs(acc, t.crumb[first*ld:], t.q[i], ceilDiv(to-first, screen.Group), t.cols/screen.CrumbBlock)
+			for r := from; r < to; r++ {
+				a := acc[2*(r-first):][:2]
+				steps := t.sums[i][r] + 256*float64(a[0]) + float64(a[1]) - 31.5*tok.sum
+				t.least[i][r], t.most[i][r] = tok.within(t.bounds[r*screen.Bounds:][:screen.Bounds], screen.Error6, steps)
 			}
 		})
 	}

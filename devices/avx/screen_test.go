@@ -87,8 +87,8 @@ func TestScreeningLeavesRowsOut(t *testing.T) {
 	for i := range w {
 		w[i] = r.Float32() - 0.5
 	}
-	for i := range n {
-		screen.PackRow(w[i*k:(i+1)*k], top.nib[i*k/2:(i+1)*k/2], top.crumb[i*k/4:(i+1)*k/4], top.bounds[i*screen.Bounds:(i+1)*screen.Bounds])
+	for i := 0; i < n; i += screen.Group {
+		screen.Pack(top.nib, top.crumb, top.bounds, i, n, k, func(i int) []float32 { return w[i*k : (i+1)*k] })
 	}
 	top.prepare(0, 0)
 	left := func() (rows int) {

@@ -8,10 +8,15 @@ import (
 	"github.com/trit-ml/trit/ops"
 )
 
-// Columns are packed in blocks; the last block is filled up with code 0.
+// Columns are packed in blocks of 64 bytes; the last block is filled up with code
+// 0, and so are rows to whole groups. A group has the first blocks of its rows,
+// then their second ones, and so on: one stretch of memory for all that are
+// multiplied together.
 const (
-	NibbleBlock = 128 // columns in 64 bytes: byte j has columns j and 64+j, low half first
-	CrumbBlock  = 256 // columns in 64 bytes: bits 2c and 2c+1 of byte j have column 64c+j
+	NibbleBlock = 128 // columns: byte j has columns j and 64+j, low half first
+	CrumbBlock  = 256 // columns: bits 2c and 2c+1 of byte j have column 64c+j
+	Group       = 4   // rows
+	groupBlock  = 64 * Group
 )
 
 // What bounds has for each row.
@@ -36,13 +41,14 @@ var PlanesOp = graph.Define(graph.Def[graph.None]{
 		if err := ops.Check(in, ops.Float("w", 2)); err != nil {
 			return nil, err
 		}
+		n, fixed := in[0].Shape[0].Const()
 		k, ok := in[0].Last().Const()
-		if !ok {
-			return nil, fmt.Errorf("w is %s, want a constant number of columns", in[0])
+		if !ok || !fixed {
+			return nil, fmt.Errorf("w is %s, want constant extents", in[0])
 		}
-		n, c := in[0].Shape[0], Columns(k)
+		rows, c := graph.C(Rows(n)), Columns(k)
 		return []graph.Type{
-			graph.T(graph.U8, n, graph.C(c/2)), graph.T(graph.U8, n, graph.C(c/4)), graph.T(graph.F32, n, graph.C(Bounds)),
+			graph.T(graph.U8, rows, graph.C(c/2)), graph.T(graph.U8, rows, graph.C(c/4)), graph.T(graph.F32, graph.C(n), graph.C(Bounds)),
 		}, nil
 	},
 	Ref: func(_ graph.None, in, out []graph.Tensor) error {
@@ -50,25 +56,43 @@ var PlanesOp = graph.Define(graph.Def[graph.None]{
 		if err != nil {
 			return err
 		}
-		k, c := in[0].Dims[1], Columns(in[0].Dims[1])
-		for i := range in[0].Dims[0] {
-			PackRow(w.F32()[i*k:(i+1)*k], out[0].Data[i*c/2:(i+1)*c/2], out[1].Data[i*c/4:(i+1)*c/4], out[2].F32()[i*Bounds:(i+1)*Bounds])
+		n, k := in[0].Dims[0], in[0].Dims[1]
+		for from := 0; from < n; from += Group {
+			Pack(out[0].Data, out[1].Data, out[2].F32(), from, n, k, func(i int) []float32 { return w.F32()[i*k : (i+1)*k] })
 		}
 		return nil
 	},
 })
 
-// Columns is k rounded up to whole blocks.
+// Columns is k rounded up to whole blocks, Rows n to whole groups.
 func Columns(k int) int { return (k + CrumbBlock - 1) / CrumbBlock * CrumbBlock }
+
+// Rows is n rounded up to whole groups.
+func Rows(n int) int { return (n + Group - 1) / Group * Group }
+
+// Pack makes the group of rows from on, a multiple of Group, of the planes of a
+// matrix [n,k]. row returns the elements of a row until it is called again.
+func Pack(nibbles, crumbs []byte, bounds []float32, from, n, k int, row func(i int) []float32) {
+	c := Columns(k)
+	nibbles, crumbs = nibbles[from*c/2:(from+Group)*c/2], crumbs[from*c/4:(from+Group)*c/4]
+	clear(nibbles)
+	clear(crumbs)
+	for i := from; i < min(n, from+Group); i++ {
+		at := 64 * (i - from)
+		if k > 0 {
+			packRow(row(i), nibbles[at:], crumbs[at:], bounds[i*Bounds:(i+1)*Bounds])
+		} else {
+			clear(bounds[i*Bounds : (i+1)*Bounds])
+		}
+	}
+}
 
 // leastScale is the smallest step of a grid; rows below it are all error.
 const leastScale = 1e-30
 
-// PackRow makes one row of the planes: nibbles has Columns(k)/2 bytes, crumbs
-// Columns(k)/4, bounds Bounds elements. It allocates nothing.
-func PackRow(w []float32, nibbles, crumbs []byte, bounds []float32) {
-	clear(nibbles)
-	clear(crumbs)
+// packRow makes one row, whose blocks are groupBlock apart, where zeros are. It
+// allocates nothing.
+func packRow(w []float32, nibbles, crumbs []byte, bounds []float32) {
 	most, square := uint32(0), 0.0
 	for _, v := range w {
 		// Without the sign, the bits of floats are in the order of the floats.
@@ -95,13 +119,15 @@ func PackRow(w []float32, nibbles, crumbs []byte, bounds []float32) {
 	from := 0
 	for ; from+CrumbBlock <= len(w); from += CrumbBlock {
 		x := (*[CrumbBlock]float32)(w[from:])
-		nib, crumb := (*[128]byte)(nibbles[from/2:]), (*[64]byte)(crumbs[from/4:])
+		at := from / NibbleBlock * groupBlock
+		low, high := (*[64]byte)(nibbles[at:]), (*[64]byte)(nibbles[at+groupBlock:])
+		crumb := (*[64]byte)(crumbs[from/CrumbBlock*groupBlock:])
 		for j := range 64 {
 			a, a4, a6 := level(x[j] * inv)
 			b, b4, b6 := level(x[64+j] * inv)
 			c, c4, c6 := level(x[128+j] * inv)
 			d, d4, d6 := level(x[192+j] * inv)
-			nib[j], nib[64+j] = byte(a>>2|b>>2<<4), byte(c>>2|d>>2<<4)
+			low[j], high[j] = byte(a>>2|b>>2<<4), byte(c>>2|d>>2<<4)
 			crumb[j] = byte(a&3 | b&3<<2 | c&3<<4 | d&3<<6)
 			sum4[0], sum4[1], sum4[2], sum4[3] = sum4[0]+a4, sum4[1]+b4, sum4[2]+c4, sum4[3]+d4
 			sum6[0], sum6[1], sum6[2], sum6[3] = sum6[0]+a6, sum6[1]+b6, sum6[2]+c6, sum6[3]+d6
@@ -110,8 +136,8 @@ func PackRow(w []float32, nibbles, crumbs []byte, bounds []float32) {
 	for ; from < len(w); from++ {
 		u, e4, e6 := level(w[from] * inv)
 		j := from % 64
-		nibbles[from/NibbleBlock*64+j] |= byte(u >> 2 << (from / 64 % 2 * 4))
-		crumbs[from/CrumbBlock*64+j] |= byte(u & 3 << (from / 64 % 4 * 2))
+		nibbles[from/NibbleBlock*groupBlock+j] |= byte(u >> 2 << (from / 64 % 2 * 4))
+		crumbs[from/CrumbBlock*groupBlock+j] |= byte(u & 3 << (from / 64 % 4 * 2))
 		sum4[0] += e4
 		sum6[0] += e6
 	}

@@ -68,13 +68,15 @@ func TestBoundsHold(t *testing.T) {
 			w[i] = float32(v)
 		}
 		c := screen.Columns(k)
-		nib, crumb, bounds := make([]byte, c/2), make([]byte, c/4), make([]float32, screen.Bounds)
-		screen.PackRow(w, nib, crumb, bounds)
+		// The third row of the second group, of seven rows.
+		nib, crumb, bounds := make([]byte, 8*c/2), make([]byte, 8*c/4), make([]float32, 7*screen.Bounds)
+		screen.Pack(nib, crumb, bounds, 4, 7, k, func(int) []float32 { return w })
+		nib, crumb, bounds = nib[4*c/2:], crumb[4*c/4:], bounds[6*screen.Bounds:]
 		var e4, e6, norm float64
 		s := float64(bounds[screen.Scale])
 		for i, v := range w {
-			hi := nib[i/128*64+i%64] >> (i / 64 % 2 * 4) & 15
-			lo := crumb[i/256*64+i%64] >> (i / 64 % 4 * 2) & 3
+			hi := nib[i/128*256+128+i%64] >> (i / 64 % 2 * 4) & 15
+			lo := crumb[i/256*256+128+i%64] >> (i / 64 % 4 * 2) & 3
 			d4 := float64(v) - s*float64(4*int(hi)-30)
 			d6 := float64(v) - s*(float64(4*int(hi)+int(lo))-31.5)
 			if s > 0 && math.Abs(d6) > 0.5001*s {

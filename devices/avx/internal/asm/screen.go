@@ -1,69 +1,54 @@
 package asm
 
-// The sums of screened products. Weights are unsigned, in rows of blocks of 64
-// bytes: a block of nibbles has 128 columns, byte j columns j and 64+j with the
-// low half first; a block of crumbs has 256, bits 2c and 2c+1 of byte j being
-// column 64c+j. Activations are 256·high + low with both signed bytes, 256 bytes
-// for every 128 columns: high bytes first.
+// The sums of screened products. Weights are unsigned, in groups of four rows: a
+// group has the first 64 bytes of each row, then the second ones, and so on. 64
+// bytes are a block. A block of nibbles has 128 columns, byte j columns j and 64+j
+// with the low half first; a block of crumbs has 256, bits 2c and 2c+1 of byte j
+// being column 64c+j. Activations are 256·high + low with both signed bytes, 256
+// bytes for every 128 columns: high bytes first.
 
-// ScreenNibbles writes acc[2r], acc[2r+1] = Σ w·high, Σ w·low for rows [0,rows)
-// of blocks·64 bytes each, back to back. The sums must fit an int32: up to 2^20
-// columns do.
-func (isa ISA) ScreenNibbles(acc []int32, w []byte, q []int8, rows, blocks int) {
-	isa.screen(acc, w, q, rows, blocks, 4)
+// screenGroup is the rows of a group.
+const screenGroup = 4
+
+// ScreenNibbles writes acc[2r], acc[2r+1] = Σ w·high, Σ w·low for the rows of some
+// groups, back to back. The sums must fit an int32: up to 2^20 columns do.
+func (isa ISA) ScreenNibbles(acc []int32, w []byte, q []int8, groups, blocks int) {
+	isa.screen(acc, w, q, groups, blocks, 4)
 }
 
 // ScreenCrumbs is ScreenNibbles for crumbs.
-func (isa ISA) ScreenCrumbs(acc []int32, w []byte, q []int8, rows, blocks int) {
-	isa.screen(acc, w, q, rows, blocks, 2)
+func (isa ISA) ScreenCrumbs(acc []int32, w []byte, q []int8, groups, blocks int) {
+	isa.screen(acc, w, q, groups, blocks, 2)
 }
 
-func (isa ISA) screen(acc []int32, w []byte, q []int8, rows, blocks, bits int) {
+func (isa ISA) screen(acc []int32, w []byte, q []int8, groups, blocks, bits int) {
 	ld := 64 * blocks
-	acc, w, q = acc[:2*rows], w[:rows*ld], q[:ld*16/bits]
+	acc, w, q = acc[:2*screenGroup*groups], w[:screenGroup*groups*ld], q[:ld*16/bits]
 	switch {
-	case rows == 0:
+	case groups == 0:
 	case blocks == 0:
 		clear(acc)
 	case isa == Generic:
-		screenGeneric(acc, w, q, rows, blocks, bits)
-	default:
-		group := 2
-		if isa == AVX512 {
-			group = 4
-		}
-		whole := rows / group
-		if whole > 0 {
-			isa.screenGroups(&acc[0], &w[0], ld, &q[0], blocks, whole, bits)
-		}
-		for r := whole * group; r < rows; r++ { // the others are groups of one row
-			var same [8]int32
-			isa.screenGroups(&same[0], &w[r*ld], 0, &q[0], blocks, 1, bits)
-			copy(acc[2*r:2*r+2], same[:])
-		}
-	}
-}
-
-func (isa ISA) screenGroups(acc *int32, w *byte, ldw int, q *int8, blocks, groups, bits int) {
-	switch {
+		screenGeneric(acc, w, q, blocks, bits)
 	case isa == AVX512 && bits == 4:
-		screenNibblesAVX512(acc, w, ldw, q, blocks, groups)
+		screenNibblesAVX512(&acc[0], &w[0], &q[0], blocks, groups)
 	case isa == AVX512:
-		screenCrumbsAVX512(acc, w, ldw, q, blocks, groups)
+		screenCrumbsAVX512(&acc[0], &w[0], &q[0], blocks, groups)
 	case bits == 4:
-		screenNibblesAVX2(acc, w, ldw, q, blocks, groups)
+		screenNibblesAVX2(&acc[0], &w[0], &q[0], blocks, groups)
 	default:
-		screenCrumbsAVX2(acc, w, ldw, q, blocks, groups)
+		screenCrumbsAVX2(&acc[0], &w[0], &q[0], blocks, groups)
 	}
 }
 
-func screenGeneric(acc []int32, w []byte, q []int8, rows, blocks, bits int) {
+func screenGeneric(acc []int32, w []byte, q []int8, blocks, bits int) {
 	columns := 64 * 8 / bits
-	for r := range rows {
+	for r := range len(acc) / 2 {
+		group := w[r/screenGroup*screenGroup*64*blocks:]
 		var high, low int32
 		for i := range blocks * columns {
 			part := i % columns / 64
-			u := int32(w[(r*blocks+i/columns)*64+i%64]>>(part*bits)) & (1<<bits - 1)
+			u := int32(group[(i/columns*screenGroup+r%screenGroup)*64+i%64]>>(part*bits)) & (1<<bits - 1)
 			at := i/128*256 + i%128
 			high += u * int32(q[at])
 			low += u * int32(q[at+128])

@@ -5,25 +5,25 @@
 package asm
 
 // screenNibblesAVX512 writes, for groups of 4 rows, the sums with the high bytes and with
-// the low bytes of q over blocks of 128 columns. ldw is in bytes.
+// the low bytes of q over blocks of 128 columns.
 //
 //go:noescape
-func screenNibblesAVX512(acc *int32, w *byte, ldw int, q *int8, blocks int, groups int)
+func screenNibblesAVX512(acc *int32, w *byte, q *int8, blocks int, groups int)
 
-// screenNibblesAVX2 writes, for groups of 2 rows, the sums with the high bytes and with
-// the low bytes of q over blocks of 128 columns. ldw is in bytes.
+// screenNibblesAVX2 writes, for groups of 4 rows, the sums with the high bytes and with
+// the low bytes of q over blocks of 128 columns.
 //
 //go:noescape
-func screenNibblesAVX2(acc *int32, w *byte, ldw int, q *int8, blocks int, groups int)
+func screenNibblesAVX2(acc *int32, w *byte, q *int8, blocks int, groups int)
 
 // screenCrumbsAVX512 writes, for groups of 4 rows, the sums with the high bytes and with
-// the low bytes of q over blocks of 256 columns. ldw is in bytes.
+// the low bytes of q over blocks of 256 columns.
 //
 //go:noescape
-func screenCrumbsAVX512(acc *int32, w *byte, ldw int, q *int8, blocks int, groups int)
+func screenCrumbsAVX512(acc *int32, w *byte, q *int8, blocks int, groups int)
 
-// screenCrumbsAVX2 writes, for groups of 2 rows, the sums with the high bytes and with
-// the low bytes of q over blocks of 256 columns. ldw is in bytes.
+// screenCrumbsAVX2 writes, for groups of 4 rows, the sums with the high bytes and with
+// the low bytes of q over blocks of 256 columns.
 //
 //go:noescape
-func screenCrumbsAVX2(acc *int32, w *byte, ldw int, q *int8, blocks int, groups int)
+func screenCrumbsAVX2(acc *int32, w *byte, q *int8, blocks int, groups int)

@@ -448,21 +448,13 @@ func peakVNNIAVX512(iters int) { panic(noAssembly) }
 
 func peakFMAAVX512(iters int) { panic(noAssembly) }
 
-func screenNibblesAVX512(acc *int32, w *byte, ldw int, q *int8, blocks int, groups int) {
-	panic(noAssembly)
-}
+func screenNibblesAVX512(acc *int32, w *byte, q *int8, blocks int, groups int) { panic(noAssembly) }
 
-func screenNibblesAVX2(acc *int32, w *byte, ldw int, q *int8, blocks int, groups int) {
-	panic(noAssembly)
-}
+func screenNibblesAVX2(acc *int32, w *byte, q *int8, blocks int, groups int) { panic(noAssembly) }
 
-func screenCrumbsAVX512(acc *int32, w *byte, ldw int, q *int8, blocks int, groups int) {
-	panic(noAssembly)
-}
+func screenCrumbsAVX512(acc *int32, w *byte, q *int8, blocks int, groups int) { panic(noAssembly) }
 
-func screenCrumbsAVX2(acc *int32, w *byte, ldw int, q *int8, blocks int, groups int) {
-	panic(noAssembly)
-}
+func screenCrumbsAVX2(acc *int32, w *byte, q *int8, blocks int, groups int) { panic(noAssembly) }
 
 func accum4F32AVX2(dst *float32, lddst int, p *float32, ldp int, v *byte, ldv int, rows int, n int, ahead int) {
 	panic(noAssembly)

@@ -31,7 +31,7 @@ func offset(part int, low bool) int {
 }
 
 // ahead is how far beyond a row's place memory is asked for, in bytes.
-const ahead = 12288
+const ahead = 6144
 
 func main() {
 	emit.Begin()
@@ -42,33 +42,40 @@ func main() {
 	Generate()
 }
 
-// kernel walks groups of rows and their blocks. step gets the rows' addresses and
-// that of the activations, store writes a group's sums, two a row.
-func kernel(p plane, isa string, rows int, constants, zero func(), step func(row func(r, offset int) Mem, q Mem), store func(acc reg.GPVirtual)) {
+// group is the rows whose blocks lie together.
+const group = 4
+
+// kernel walks groups of rows and their blocks, some rows of a group at a time.
+// step gets the rows' address, at which they are 64 bytes apart, and that of the
+// activations; store writes the rows' sums, two a row.
+func kernel(p plane, isa string, rows int, constants, zero func(), step func(row func(r, offset int) Mem, q Mem), store func(acc func(offset int) Mem)) {
 	name := "screen" + p.name + isa
-	emit.Func(name, "func(acc *int32, w *byte, ldw int, q *int8, blocks, groups int)",
-		fmt.Sprintf("%s writes, for groups of %d rows, the sums with the high bytes and with", name, rows),
-		fmt.Sprintf("the low bytes of q over blocks of %d columns. ldw is in bytes.", 64*p.parts))
-	acc, w, ldw, q, blocks, groups := emit.Ptr("acc"), emit.Ptr("w"), emit.Ptr("ldw"), emit.Ptr("q"), emit.Ptr("blocks"), emit.Ptr("groups")
+	emit.Func(name, "func(acc *int32, w *byte, q *int8, blocks, groups int)",
+		fmt.Sprintf("%s writes, for groups of %d rows, the sums with the high bytes and with", name, group),
+		fmt.Sprintf("the low bytes of q over blocks of %d columns.", 64*p.parts))
+	acc, w, q, blocks := emit.Ptr("acc"), emit.Ptr("w"), emit.Ptr("q"), emit.Ptr("blocks")
 	constants()
-	emit.Loop("group", groups, func() {
-		zero()
-		first, x, left := GP64(), GP64(), GP64()
-		MOVQ(w, first)
-		in := emit.NewRows(first, ldw, rows)
-		MOVQ(q, x)
-		MOVQ(blocks, left)
-		LEAQ(Mem{Base: w, Index: ldw, Scale: uint8(rows)}, w)
-		emit.Loop("block", left, func() {
-			for r := range rows {
-				PREFETCHT0(in.At(r, ahead))
-			}
-			step(in.At, Mem{Base: x})
-			in.Advance(64)
-			ADDQ(U32(uint32(128*p.parts)), x)
-		})
-		store(acc)
-		ADDQ(U32(uint32(8*rows)), acc)
+	emit.Loop("group", emit.Ptr("groups"), func() {
+		end := GP64()
+		for first := 0; first < group; first += rows {
+			zero()
+			at, x, left := GP64(), GP64(), GP64()
+			MOVQ(w, at)
+			MOVQ(q, x)
+			MOVQ(blocks, left)
+			emit.Loop(fmt.Sprintf("block%d", first), left, func() {
+				for r := range rows {
+					PREFETCHT0(Mem{Base: at, Disp: ahead + 64*(first+r)})
+				}
+				step(func(r, offset int) Mem { return Mem{Base: at, Disp: 64*(first+r) + offset} }, Mem{Base: x})
+				ADDQ(U32(64*group), at)
+				ADDQ(U32(uint32(128*p.parts)), x)
+			})
+			store(func(offset int) Mem { return Mem{Base: acc, Disp: 8*first + offset} })
+			MOVQ(at, end)
+		}
+		MOVQ(end, w)
+		ADDQ(Imm(8*group), acc)
 	})
 	emit.Ret()
 }
@@ -99,7 +106,7 @@ func broadcast(p plane, v reg.VecVirtual) {
 
 // wide is the AVX-512 VNNI form: rows by two kinds of bytes by two chains.
 func wide(p plane) {
-	const rows = 4
+	const rows = group
 	var mask reg.VecVirtual
 	var s [rows][2][2]reg.VecVirtual // row, low, chain
 	each := func(f func(v *reg.VecVirtual)) {
@@ -141,7 +148,7 @@ func wide(p plane) {
 				}
 			}
 		},
-		func(acc reg.GPVirtual) {
+		func(acc func(offset int) Mem) {
 			for r := 0; r < rows; r += 2 {
 				var v []reg.VecVirtual
 				for i := range 4 {
@@ -154,7 +161,7 @@ func wide(p plane) {
 				VPADDD(y, sum.AsY(), y)
 				VEXTRACTI32X4(Imm(1), y, x)
 				VPADDD(x, y.AsX(), x)
-				VMOVDQU32(x, Mem{Base: acc, Disp: 8 * r})
+				VMOVDQU32(x, acc(8*r))
 			}
 		})
 }
@@ -213,10 +220,10 @@ func narrow(p plane) {
 				}
 			}
 		},
-		func(acc reg.GPVirtual) {
+		func(acc func(offset int) Mem) {
 			sum, x := transpose(s, func() reg.VecVirtual { return YMM() }), XMM()
 			VEXTRACTI128(Imm(1), sum, x)
 			VPADDD(x, sum.AsX(), x)
-			VMOVDQU(x, Mem{Base: acc})
+			VMOVDQU(x, acc(0))
 		})
 }
