@@ -55,6 +55,10 @@ type Pool struct {
 }
 
 type worker struct {
+	// parked is announced before the worker looks again for work, as waiting is
+	// before the caller looks again for workers. That order needs a full barrier
+	// between the write and the read. Go promises one for Store too, but emulators
+	// of arm64 on x86 let a later load pass a store, and not an exchange.
 	parked atomic.Bool
 	wake   chan struct{} // capacity 1
 	_      [cacheLine]byte
@@ -202,7 +206,8 @@ func (p *Pool) await() {
 	if p.spinUntil(func() bool { return p.active.Load() == 0 }) {
 		return
 	}
-	p.waiting.Store(true)
+	// Swap, not Store: see worker.parked.
+	p.waiting.Swap(true)
 	if p.active.Load() != 0 || !p.waiting.CompareAndSwap(true, false) {
 		// Either a worker is still inside and will see waiting, or the last
 		// one saw it already: both send exactly one token.
@@ -240,7 +245,7 @@ func (p *Pool) serve(w *worker, id int) {
 		if p.spinUntil(func() bool { return p.ready(seen) }) {
 			continue
 		}
-		w.parked.Store(true)
+		w.parked.Swap(true)
 		if p.ready(seen) && w.parked.CompareAndSwap(true, false) {
 			continue
 		}
