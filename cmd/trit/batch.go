@@ -1,14 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/trit-ml/trit/engine"
+	"github.com/trit-ml/trit/internal/jsonl"
 	"github.com/trit-ml/trit/models/chat"
 )
 
@@ -74,12 +73,12 @@ func (c *batchCmd) Run(e *env) error {
 		return err
 	}
 	defer in.Close()
-	lines := newJSONL(c.In, in)
+	lines := jsonl.NewReader(c.In, in)
 	w := json.NewEncoder(out)
 	count := 0
 	next := func() (engine.Job, bool, error) {
 		for {
-			q, ok, err := lines.next()
+			q, ok, err := nextLine(lines)
 			if err != nil || !ok {
 				return engine.Job{}, false, err
 			}
@@ -123,69 +122,24 @@ func prompt(e *env, eng *engine.Engine, q batchIn) ([]int32, error) {
 	return eng.Encode(q.Prompt)
 }
 
-// jsonl reads the input line by line; a line without an id gets its number.
-type jsonl struct {
-	name string
-	s    *bufio.Scanner
-	n    int
-}
-
-func newJSONL(name string, r io.Reader) *jsonl {
-	s := bufio.NewScanner(r)
-	s.Buffer(make([]byte, 64<<10), 64<<20)
-	return &jsonl{name: name, s: s}
-}
-
-func (l *jsonl) next() (q batchIn, ok bool, err error) {
-	for l.s.Scan() {
-		l.n++
-		if len(l.s.Bytes()) == 0 {
-			continue
-		}
-		if err := json.Unmarshal(l.s.Bytes(), &q); err != nil {
-			return q, false, fmt.Errorf("%s:%d: %w", l.name, l.n, err)
-		}
-		if q.ID == "" {
-			q.ID = fmt.Sprint(l.n)
-		}
-		return q, true, nil
+// nextLine reads a line of the input; one without an id gets its number.
+func nextLine(r *jsonl.Reader) (q batchIn, ok bool, err error) {
+	if ok, err = r.Next(&q); ok && q.ID == "" {
+		q.ID = fmt.Sprint(r.Line())
 	}
-	if err := l.s.Err(); err != nil {
-		return q, false, fmt.Errorf("%s:%d: %w", l.name, l.n+1, err)
-	}
-	return q, false, nil
+	return q, ok, err
 }
 
-// openAnswers opens the output for appending and returns the ids it has. A last
-// line that a killed process left unfinished is cut off.
+// openAnswers opens the output for appending and returns the ids it has.
 func openAnswers(path string) (map[string]bool, *os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, nil, err
-	}
 	done := map[string]bool{}
-	r := bufio.NewReaderSize(f, 1<<16)
-	good := int64(0)
-	for {
-		line, err := r.ReadBytes('\n')
-		if err == io.EOF {
-			break
-		}
+	f, err := jsonl.Append(path, func(line []byte) error {
 		var o batchOut
-		if err == nil {
-			err = json.Unmarshal(line, &o)
-		}
-		if err != nil || o.ID == "" {
-			return nil, nil, errors.Join(fmt.Errorf("%s at byte %d: not a line that trit batch wrote; give another file (%v)", path, good, err), f.Close())
+		if err := json.Unmarshal(line, &o); err != nil || o.ID == "" {
+			return fmt.Errorf("not a line that trit batch wrote; give another file (%v)", err)
 		}
 		done[o.ID] = true
-		good += int64(len(line))
-	}
-	if err := f.Truncate(good); err != nil {
-		return nil, nil, errors.Join(err, f.Close())
-	}
-	if _, err := f.Seek(good, io.SeekStart); err != nil {
-		return nil, nil, errors.Join(err, f.Close())
-	}
-	return done, f, nil
+		return nil
+	})
+	return done, f, err
 }
