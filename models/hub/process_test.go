@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/trit-ml/trit/internal/filelock"
 )
 
 // killedEnv makes the test binary a client that is to be killed.
@@ -71,7 +73,7 @@ func TestKilled(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	// While it lives it has the lock.
-	if _, err := tryLock(c.repo("o/r").lock(hash256(whole)), false); !errors.Is(err, errLocked) {
+	if _, err := filelock.Try(c.repo("o/r").lock(hash256(whole)), false); !errors.Is(err, filelock.ErrLocked) {
 		t.Errorf("lock: %v", err)
 	}
 	cmd.Process.Kill()
@@ -89,7 +91,7 @@ func TestKilled(t *testing.T) {
 func TestWaiting(t *testing.T) {
 	h, whole := weights(t, 1000)
 	c := h.client(t)
-	lock, err := tryLock(c.repo("o/r").lock(hash256(whole)), false)
+	lock, err := filelock.Try(c.repo("o/r").lock(hash256(whole)), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +104,7 @@ func TestWaiting(t *testing.T) {
 	if _, _, err := c.Get(ctx, mustRef(t, "o/r")); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
-	if err := lock.release(); err != nil {
+	if err := lock.Release(); err != nil {
 		t.Fatal(err)
 	}
 	wantFile(t, filepath.Join(mustPull(t, c, "o/r"), "model.safetensors"), whole)

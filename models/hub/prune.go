@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/trit-ml/trit/internal/filelock"
 )
 
 // Entry is a model in the cache at one commit.
@@ -123,15 +125,15 @@ func (c *Client) Hold(ctx context.Context, path string) (release func() error, e
 func holdCommit(ctx context.Context, r repo, commit string) (release func() error, err error) {
 	path := r.lock(commit + ".use")
 	for {
-		l, err := tryLock(path, true)
+		l, err := filelock.Try(path, true)
 		switch {
 		case err == nil:
 			now := time.Now()
 			if err := os.Chtimes(path, now, now); err != nil {
-				return nil, errors.Join(err, l.release())
+				return nil, errors.Join(err, l.Release())
 			}
-			return l.release, nil
-		case !errors.Is(err, errLocked):
+			return l.Release, nil
+		case !errors.Is(err, filelock.ErrLocked):
 			return nil, err
 		}
 		select {
@@ -201,14 +203,14 @@ func (c *Client) Prune(maxBytes int64) ([]Entry, error) {
 // returns false if the snapshot is in use.
 func (c *Client) remove(e Entry) (bool, error) {
 	r := c.repo(e.Repo)
-	lock, err := tryLock(r.lock(e.Commit+".use"), false)
-	if errors.Is(err, errLocked) {
+	lock, err := filelock.Try(r.lock(e.Commit+".use"), false)
+	if errors.Is(err, filelock.ErrLocked) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	defer lock.release()
+	defer lock.Release()
 	for _, ref := range e.Refs {
 		if err := os.Remove(r.path("refs", filepath.FromSlash(ref))); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return false, fmt.Errorf("hub: %w", err)
@@ -264,14 +266,14 @@ func (r repo) removeBlobs(incomplete bool) error {
 
 func (r repo) removeBlob(root, name string) error {
 	// Who fetches a file links it before giving its lock back.
-	lock, err := tryLock(r.lock(strings.TrimSuffix(name, ".incomplete")), false)
-	if errors.Is(err, errLocked) {
+	lock, err := filelock.Try(r.lock(strings.TrimSuffix(name, ".incomplete")), false)
+	if errors.Is(err, filelock.ErrLocked) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer lock.release()
+	defer lock.Release()
 	used, err := r.linked(filepath.Join(root, name))
 	if err != nil || used {
 		return err

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/trit-ml/trit/internal/filelock"
 )
 
 // age sets when everything of a model was last used.
@@ -122,7 +124,7 @@ func TestPruneRests(t *testing.T) {
 	h, whole := weights(t, 1000)
 	c := h.client(t)
 	part := leave(t, c, whole, whole[:500])
-	lock, err := tryLock(c.repo("o/r").lock(hash256(whole)), false)
+	lock, err := filelock.Try(c.repo("o/r").lock(hash256(whole)), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +132,7 @@ func TestPruneRests(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantFile(t, part, whole[:500])
-	if err := lock.release(); err != nil {
+	if err := lock.Release(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.Prune(0); err != nil {

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/trit-ml/trit/internal/filelock"
+
 	"golang.org/x/sync/errgroup"
 )
 
@@ -210,7 +212,7 @@ func (c *Client) fetch(ctx context.Context, p *Plan, f File, report func(Progres
 	}
 	r := c.repo(p.Ref.Repo)
 	state := Progress{File: f.Path, Total: m.size}
-	lock, err := waitLock(ctx, r.lock(m.etag), func() {
+	lock, err := filelock.Wait(ctx, r.lock(m.etag), func() {
 		waiting := state
 		waiting.Waiting = true
 		report(waiting)
@@ -218,7 +220,7 @@ func (c *Client) fetch(ctx context.Context, p *Plan, f File, report func(Progres
 	if err != nil {
 		return err
 	}
-	defer lock.release()
+	defer lock.Release()
 
 	what := p.Ref.Repo + ":" + f.Path
 	if info, err := os.Stat(r.blob(m.etag)); err != nil || m.size >= 0 && info.Size() != m.size {

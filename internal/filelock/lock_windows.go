@@ -1,4 +1,4 @@
-package hub
+package filelock
 
 import (
 	"errors"
@@ -15,7 +15,7 @@ func lockOpen(f *os.File, shared bool) error {
 	}
 	err := windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, new(windows.Overlapped))
 	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
-		return errLocked
+		return ErrLocked
 	}
 	return err
 }

@@ -1,6 +1,6 @@
 //go:build unix && !solaris && !aix
 
-package hub
+package filelock
 
 import (
 	"errors"
@@ -22,7 +22,7 @@ func lockOpen(f *os.File, shared bool) error {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case errors.Is(err, unix.EWOULDBLOCK):
-			return errLocked
+			return ErrLocked
 		}
 		return err
 	}
