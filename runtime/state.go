@@ -29,10 +29,23 @@ func (r *Run) ReadState(ctx context.Context, name string) (graph.Tensor, error) 
 		return graph.Tensor{}, err
 	}
 	t := graph.NewTensor(elem, o.dims...)
-	if err := errors.Join(r.q.Read(t.Data, r.states[o.at.val].buf, 0), r.q.Sync(ctx)); err != nil {
-		return graph.Tensor{}, fmt.Errorf("state %q: %w", name, err)
+	return t, r.ReadStateTo(ctx, name, t)
+}
+
+// ReadStateTo is ReadState into the memory of a tensor of the state's type.
+func (r *Run) ReadStateTo(ctx context.Context, name string, t graph.Tensor) error {
+	o, elem, err := r.state(name)
+	if err != nil {
+		return err
 	}
-	return t, nil
+	want := graph.Type{Elem: elem, Shape: graph.Dims(o.dims...)}
+	if !t.Type().Equal(want) || len(t.Data) != o.bytes {
+		return fmt.Errorf("state %q is %s, got memory for %s", name, want, t.Type())
+	}
+	if err := errors.Join(r.q.Read(t.Data, r.states[o.at.val].buf, 0), r.q.Sync(ctx)); err != nil {
+		return fmt.Errorf("state %q: %w", name, err)
+	}
+	return nil
 }
 
 // WriteState sets a state, which must have exactly the declared type.

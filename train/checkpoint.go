@@ -24,11 +24,12 @@ const (
 	stepPrefix     = "step-"
 	modelDir       = "model"
 	configFile     = "config.json"
-	weightsFile    = "model.safetensors"
-	momentsFile    = "optimizer.safetensors"
+	weightsStem    = "model"     // .safetensors, or shards with an index
+	momentsStem    = "optimizer" // .safetensors, or shards with an index
 	progressFile   = "train.json"
 	manifestFile   = "manifest.json"
 	cacheDir       = "data"
+	lockFile       = "lock"
 )
 
 // progress is train.json: everything but tensors that resuming needs.
@@ -56,12 +57,14 @@ type Validated struct {
 
 // manifest lists the files of a checkpoint, by path with slashes.
 type manifest struct {
+	Ranks int                `json:"ranks"` // processes that wrote it
 	Files map[string]fileSum `json:"files"`
 }
 
 type fileSum struct {
 	Bytes  int64  `json:"bytes"`
 	SHA256 string `json:"sha256"`
+	Rank   int    `json:"rank,omitempty"` // of the process that wrote the file
 }
 
 func stepName(step int) string { return fmt.Sprintf("%s%08d", stepPrefix, step) }
@@ -96,9 +99,9 @@ func writeJSON(path string, v any) error {
 	return atomicfile.WriteFile(path, append(text, '\n'))
 }
 
-func summarize(root string) (manifest, error) {
-	m := manifest{Files: map[string]fileSum{}}
-	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+// summarize adds the files under root that have no sum yet.
+func summarize(root string, sums map[string]fileSum) error {
+	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -106,10 +109,11 @@ func summarize(root string) (manifest, error) {
 		if err != nil {
 			return err
 		}
-		m.Files[filepath.ToSlash(rel)], err = sumFile(name)
+		if rel = filepath.ToSlash(rel); sums[rel].SHA256 == "" {
+			sums[rel], err = sumFile(name)
+		}
 		return err
 	})
-	return m, err
 }
 
 func sumFile(name string) (fileSum, error) {
@@ -120,7 +124,7 @@ func sumFile(name string) (fileSum, error) {
 	defer f.Close()
 	h := sha256.New()
 	n, err := io.Copy(h, f)
-	return fileSum{n, hex.EncodeToString(h.Sum(nil))}, err
+	return fileSum{Bytes: n, SHA256: hex.EncodeToString(h.Sum(nil))}, err
 }
 
 func readJSON(path string, v any) error {

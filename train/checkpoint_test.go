@@ -29,7 +29,7 @@ func checkpoints(t *testing.T, dir string) []string {
 func TestKeep(t *testing.T) {
 	dev := fast(t, 1)
 	c := tiny(filepath.Join(t.TempDir(), "run"), texts(t), dev)
-	c.Steps, c.SaveEvery, c.ValidateEvery, c.Keep = 20, 3, 4, 2
+	c.Steps, c.SaveEvery, c.ValidateEvery, c.Keep, c.SaveInline = 20, 3, 4, 2, true
 	// The rate is harmless at first and ruins the model then.
 	c.Optimizer.Schedule = train.Schedule{Kind: train.BitNet, Peak: 0.004, SecondPeak: 1, Switch: 0.45, Decay: 0.1}
 	tr, err := train.New(c)
@@ -68,6 +68,7 @@ func TestKeep(t *testing.T) {
 func TestDamaged(t *testing.T) {
 	dev := fast(t, 1)
 	c := tiny(filepath.Join(t.TempDir(), "run"), texts(t), dev)
+	c.SaveInline = true
 	tr, err := train.New(c)
 	want := newCurve()
 	follow(t, tr, err, want, 0)
@@ -124,7 +125,7 @@ func TestDamaged(t *testing.T) {
 func TestSaveFails(t *testing.T) {
 	dev := fast(t, 1)
 	c := tiny(filepath.Join(t.TempDir(), "run"), texts(t), dev)
-	c.ValidateEvery = 0
+	c.ValidateEvery, c.SaveInline = 0, true
 	folder, away := filepath.Join(c.Dir, "checkpoints"), filepath.Join(c.Dir, "away")
 	block := func() error { return errors.Join(os.Rename(folder, away), os.WriteFile(folder, nil, 0o666)) }
 	restore := func() error { return errors.Join(os.Remove(folder), os.Rename(away, folder)) }

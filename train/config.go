@@ -52,9 +52,18 @@ type Config struct {
 	ValidateEvery   int `json:"validate_every"`
 	ValidateWindows int `json:"validate_windows"`
 	// A checkpoint is written before the first step, after every SaveEvery
-	// steps (0: never), and at the end. Keep of them stay, and the best.
+	// steps (0: never), when a validation is the best so far, and at the end.
+	// The newest Keep stay, and the KeepBest of lowest validation loss.
 	SaveEvery int `json:"save_every"`
 	Keep      int `json:"keep"`
+	KeepBest  int `json:"keep_best"`
+	// SaveInline makes the steps wait until a checkpoint is on the disk. Without
+	// it they go on while a copy of the state is written; if that takes longer
+	// than SaveEvery steps, the next checkpoint is one of the first step after.
+	SaveInline bool `json:"save_inline,omitempty"`
+	// ShardBytes is the most that the tensors of one file of a checkpoint take;
+	// larger sets become several files with an index. 0: never.
+	ShardBytes int64 `json:"shard_bytes"`
 }
 
 // The kinds of tokenizer.
@@ -88,7 +97,7 @@ func Default() Config {
 			Schedule: Schedule{Kind: BitNet, Peak: 4e-3, Warmup: 50, SecondPeak: 2.5e-3, Switch: 0.5, Decay: 0.1, Floor: 0.1},
 		},
 		ValidateEvery: 250, ValidateWindows: 128,
-		SaveEvery: 250, Keep: 2,
+		SaveEvery: 250, Keep: 2, KeepBest: 1, ShardBytes: 5e9,
 	}
 }
 
@@ -119,11 +128,14 @@ func (c *Config) validate() error {
 	}{
 		{"rows", c.Rows, 1, 1 << 20}, {"window", c.Window, 2, 1 << 20}, {"steps", c.Steps, 1, 1 << 30},
 		{"validate every", c.ValidateEvery, 0, 1 << 30}, {"validate windows", c.ValidateWindows, 0, 1 << 30},
-		{"save every", c.SaveEvery, 0, 1 << 30}, {"keep", c.Keep, 1, 1 << 20},
+		{"save every", c.SaveEvery, 0, 1 << 30}, {"keep", c.Keep, 1, 1 << 20}, {"keep best", c.KeepBest, 0, 1 << 20},
 	} {
 		if f.v < f.lo || f.v > f.hi {
 			bad("%s is %d, want %d to %d", f.name, f.v, f.lo, f.hi)
 		}
+	}
+	if c.ShardBytes < 0 {
+		bad("shard bytes is %d, want at least 0", c.ShardBytes)
 	}
 	if !(c.Init.Std >= 0 && c.Init.Std < 10) || !(c.Init.Embedding >= 0 && c.Init.Embedding < 10) {
 		bad("standard deviations of the start are %v and %v, want 0 to 10", c.Init.Std, c.Init.Embedding)

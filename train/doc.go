@@ -35,12 +35,33 @@
 //	                             /train.json                configuration, step, data position, best
 //	                             /manifest.json             sizes and SHA-256 of all of them
 //	run/data/                                               tokenized texts, made again if lost
+//	run/lock                                                held by the process that trains
 //
-// So run/ itself opens as a model, in trit and in transformers. A checkpoint
-// appears by one rename when all its bytes are on the disk: whenever the process
-// is killed, the newest checkpoint is complete, and resuming from it gives the
-// losses of the uninterrupted run, bit for bit (on one device and thread count).
-// The newest Config.Keep checkpoints stay, and the one with the best validation.
+// So run/ itself opens as a model, in trit and in transformers. Tensors of more
+// than Config.ShardBytes are cut into model-00001-of-00003.safetensors and so
+// on, with Hugging Face's index beside them; the optimizer's likewise. Where
+// several processes train together each writes the moments that it holds, to
+// optimizer-rank-00001-of-00004.safetensors, and the manifest says which process
+// wrote which file. A checkpoint may be resumed by another number of processes.
+//
+// # What holds for checkpoints
+//
+//   - A checkpoint appears by one rename when all its bytes are on the disk:
+//     whenever the process is killed, the newest checkpoint is complete.
+//   - Resuming from it gives the losses of the uninterrupted run, bit for bit, on
+//     one device and thread count: all that a step depends on is in it, with the
+//     position in the data; there is no other random state.
+//   - It is written beside the training steps, from a copy of the state in memory
+//     that is used again each time (12 bytes a parameter). At most one is being
+//     written: one that falls due meanwhile is made of the first step after. With
+//     Config.SaveInline the steps wait instead.
+//   - The newest Config.Keep stay, and the Config.KeepBest of lowest validation
+//     loss. Nothing is removed before a newer checkpoint is complete.
+//   - One that cannot be written (a full disk, a read-only folder) is a [Warned]
+//     event; training goes on, earlier checkpoints stay, and the next is tried
+//     when it is due. At the start and at the end it is an error.
+//   - The lock belongs to a process, not to a file: it is free when its holder has
+//     died, however it died.
 //
 // # Numbers
 //

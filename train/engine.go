@@ -147,20 +147,35 @@ func (e *Engine) SetState(ctx context.Context, s State) error {
 
 // State returns copies of params and moments.
 func (e *Engine) State(ctx context.Context) (State, error) {
-	s := State{Weights: map[string]graph.Tensor{}, Moments: map[string]graph.Tensor{}, Steps: e.steps}
+	var s State
+	return s, e.StateTo(ctx, &s)
+}
+
+// StateTo is State into the tensors that s has from an earlier call, so that
+// taking the state again and again allocates nothing.
+func (e *Engine) StateTo(ctx context.Context, s *State) error {
+	if s.Weights == nil {
+		s.Weights, s.Moments = map[string]graph.Tensor{}, map[string]graph.Tensor{}
+	}
+	s.Steps = e.steps
 	for _, name := range e.Params() {
 		for _, f := range []struct {
 			name string
 			to   map[string]graph.Tensor
 		}{{name, s.Weights}, {passes.Moment1 + name, s.Moments}, {passes.Moment2 + name, s.Moments}} {
-			t, err := e.run.ReadState(ctx, f.name)
-			if err != nil {
-				return s, fmt.Errorf("train: %w", err)
+			t, ok := f.to[f.name]
+			var err error
+			if ok {
+				err = e.run.ReadStateTo(ctx, f.name, t)
+			} else if t, err = e.run.ReadState(ctx, f.name); err == nil {
+				f.to[f.name] = t
 			}
-			f.to[f.name] = t
+			if err != nil {
+				return fmt.Errorf("train: %w", err)
+			}
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // Result is what a step reports.

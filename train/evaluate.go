@@ -98,7 +98,7 @@ func Evaluate(ctx context.Context, run string, o EvaluateOptions) (score Score, 
 		return score, err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	params, err := readTensors(filepath.Join(weights, weightsFile))
+	params, err := readTensors(weights, weightsStem, nil)
 	if err != nil {
 		return fail(err)
 	}

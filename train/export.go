@@ -112,16 +112,21 @@ func ggufVocabulary(dir string) (*checkpoint.Vocab, error) {
 }
 
 // Weights returns the folder with the newest weights of a run, or with the best
-// by validation.
+// by validation among the checkpoints that are there.
 func Weights(run string, best bool) (string, error) {
 	s, _, err := newest(run)
 	if err != nil {
 		return "", err
 	}
-	if best && s.Best != nil && s.Best.Step != s.Step {
-		dir := filepath.Join(run, checkpointsDir, stepName(s.Best.Step))
-		if s, err = openSaved(dir); err != nil {
-			return "", fmt.Errorf("train: the best checkpoint: %w", err)
+	if best {
+		steps, err := listSteps(filepath.Join(run, checkpointsDir))
+		if err != nil {
+			return "", fmt.Errorf("train: %w", err)
+		}
+		if steps = bestSteps(run, steps); len(steps) > 0 && steps[0] != s.Step {
+			if s, err = openSaved(filepath.Join(run, checkpointsDir, stepName(steps[0]))); err != nil {
+				return "", fmt.Errorf("train: the best checkpoint: %w", err)
+			}
 		}
 	}
 	return filepath.Join(s.dir, modelDir), nil

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/internal/atomicfile"
 	"github.com/trit-ml/trit/models/checkpoint"
 	"github.com/trit-ml/trit/models/tokenizer"
 	"github.com/trit-ml/trit/train/data"
@@ -19,7 +20,7 @@ import (
 func (t *Trainer) prepare(ctx context.Context) error {
 	c := &t.cfg
 	for _, dir := range []string{c.Dir, filepath.Join(c.Dir, cacheDir), filepath.Join(c.Dir, checkpointsDir)} {
-		if err := sweep(dir); err != nil {
+		if err := atomicfile.Sweep(dir); err != nil {
 			return fmt.Errorf("train: %w", err)
 		}
 	}
@@ -154,7 +155,7 @@ func (t *Trainer) model(ctx context.Context, sep int32) error {
 	}
 	switch {
 	case t.from != nil:
-		state, err = t.from.state()
+		state, err = t.from.state(nil)
 	case start != nil:
 		state.Weights = map[string]graph.Tensor{}
 		for _, name := range t.engine.Params() {
@@ -188,7 +189,7 @@ func countParams(g *graph.Graph) int {
 // saver prepares saving: the tokenizer's files are the same in every
 // checkpoint.
 func (t *Trainer) saver() error {
-	w := &writer{dir: t.cfg.Dir, order: t.engine.Params(), keep: t.cfg.Keep, plain: t.cfg.Plain}
+	w := &writer{dir: t.cfg.Dir, order: t.engine.Params(), keep: t.cfg.Keep, keepBest: t.cfg.KeepBest, shardBytes: t.cfg.ShardBytes, plain: t.cfg.Plain}
 	if t.cfg.Declare == nil {
 		w.model = &t.cfg.Model
 	}
@@ -196,7 +197,7 @@ func (t *Trainer) saver() error {
 	if w.files, err = tokenizerFiles(t.tok); err != nil {
 		return fmt.Errorf("train: %w", err)
 	}
-	t.save = w
+	t.save = newSaver(w)
 	if t.from == nil {
 		return nil
 	}

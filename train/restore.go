@@ -1,10 +1,13 @@
 package train
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"path/filepath"
+	"slices"
 
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/internal/safetensors"
@@ -22,9 +25,18 @@ func openSaved(dir string) (*saved, error) {
 	if err := readJSON(filepath.Join(dir, manifestFile), &m); err != nil {
 		return nil, err
 	}
-	for _, need := range []string{progressFile, momentsFile, modelDir + "/" + weightsFile} {
-		if _, ok := m.Files[need]; !ok {
-			return nil, fmt.Errorf("%s: the manifest lacks %s", dir, need)
+	if _, ok := m.Files[progressFile]; !ok {
+		return nil, fmt.Errorf("%s: the manifest lacks %s", dir, progressFile)
+	}
+	for _, set := range []struct{ dir, stem string }{{modelDir, weightsStem}, {".", momentsStem}} {
+		files, err := safetensors.Files(filepath.Join(dir, set.dir), set.stem)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range files {
+			if _, ok := m.Files[path.Join(set.dir, f)]; !ok {
+				return nil, fmt.Errorf("%s: the manifest lacks %s", dir, f)
+			}
 		}
 	}
 	for name, want := range m.Files {
@@ -35,7 +47,7 @@ func openSaved(dir string) (*saved, error) {
 		if err != nil {
 			return nil, err
 		}
-		if got != want {
+		if got.Bytes != want.Bytes || got.SHA256 != want.SHA256 {
 			return nil, fmt.Errorf("%s: %s is damaged: its hash differs from the manifest's", dir, name)
 		}
 	}
@@ -67,32 +79,70 @@ func newest(dir string) (s *saved, damaged []error, err error) {
 	return nil, damaged, fmt.Errorf("train: %s holds no checkpoint to resume from: %w", dir, errors.Join(append(damaged, fs.ErrNotExist)...))
 }
 
-// state reads the tensors.
-func (s *saved) state() (State, error) {
+// bestSteps orders the given checkpoints of a run by their own validation, the
+// best first, without those that were not validated.
+func bestSteps(run string, steps []int) []int {
+	loss := map[int]float64{}
+	var best []int
+	for _, step := range steps {
+		var p progress
+		err := readJSON(filepath.Join(run, checkpointsDir, stepName(step), progressFile), &p)
+		if err == nil && p.Last != nil && p.Last.Step == step {
+			loss[step] = p.Last.Loss
+			best = append(best, step)
+		}
+	}
+	slices.SortStableFunc(best, func(a, b int) int { return cmp.Or(cmp.Compare(loss[a], loss[b]), cmp.Compare(a, b)) })
+	return best
+}
+
+// state reads the tensors. want chooses among the optimizer's by name; nil is
+// all. It does not matter how many processes wrote them.
+func (s *saved) state(want func(name string) bool) (State, error) {
 	st := State{Steps: s.Step}
 	var err error
-	if st.Weights, err = readTensors(filepath.Join(s.dir, modelDir, weightsFile)); err != nil {
+	if st.Weights, err = readTensors(filepath.Join(s.dir, modelDir), weightsStem, nil); err != nil {
 		return st, fmt.Errorf("train: %w", err)
 	}
-	if st.Moments, err = readTensors(filepath.Join(s.dir, momentsFile)); err != nil {
+	if st.Moments, err = readTensors(s.dir, momentsStem, want); err != nil {
 		return st, fmt.Errorf("train: %w", err)
 	}
 	return st, nil
 }
 
-func readTensors(path string) (map[string]graph.Tensor, error) {
-	f, err := safetensors.Open(path)
+// readTensors reads a file, or shards with an index.
+func readTensors(dir, stem string, want func(name string) bool) (map[string]graph.Tensor, error) {
+	files, err := safetensors.Files(dir, stem)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	m := map[string]graph.Tensor{}
-	for _, info := range f.Tensors {
-		t, err := f.Tensor(info.Name)
-		if err != nil {
+	for _, name := range files {
+		if err := readFile(filepath.Join(dir, name), want, m); err != nil {
 			return nil, err
 		}
-		m[info.Name] = t.Clone()
 	}
 	return m, nil
+}
+
+func readFile(path string, want func(name string) bool, into map[string]graph.Tensor) error {
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for _, info := range f.Tensors {
+		if want != nil && !want(info.Name) {
+			continue
+		}
+		if _, dup := into[info.Name]; dup {
+			return fmt.Errorf("%s: tensor %q is in another shard too", path, info.Name)
+		}
+		t, err := f.Tensor(info.Name)
+		if err != nil {
+			return err
+		}
+		into[info.Name] = t.Clone()
+	}
+	return nil
 }

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/trit-ml/trit/internal/atomicfile"
@@ -17,59 +17,75 @@ import (
 
 // writer writes checkpoints of one run.
 type writer struct {
-	dir   string             // of the run
-	model *checkpoint.Config // nil for an architecture that has no config.json
-	order []string           // params
-	files map[string][]byte  // companions of the weights, such as tokenizer.json
-	keep  int
-	plain bool
+	dir        string             // of the run
+	model      *checkpoint.Config // nil for an architecture that has no config.json
+	order      []string           // params
+	files      map[string][]byte  // companions of the weights, such as tokenizer.json
+	keep       int
+	keepBest   int
+	shardBytes int64
+	plain      bool
+	group      group
 }
 
 // write makes a checkpoint durable, then gives the run folder its weights and
-// drops checkpoints that are too many.
-func (w *writer) write(ctx context.Context, p progress, s State) error {
+// drops checkpoints that are too many. What fails after the checkpoint is
+// complete is in after.
+func (w *writer) write(ctx context.Context, p progress, s State) (after, err error) {
 	if err := finite(s); err != nil {
-		return err
+		return nil, err
 	}
-	parent := filepath.Join(w.dir, checkpointsDir)
-	target := filepath.Join(parent, stepName(p.Step))
+	target := filepath.Join(w.dir, checkpointsDir, stepName(p.Step))
+	if w.group.size > 1 {
+		err = w.writePart(ctx, target, p, s)
+	} else {
+		err = w.writeWhole(ctx, target, p, s)
+	}
+	if err != nil || w.group.rank > 0 {
+		return nil, err
+	}
+	return errors.Join(w.publish(filepath.Join(target, modelDir)), w.prune()), nil
+}
+
+// writeWhole writes a checkpoint alone.
+func (w *writer) writeWhole(ctx context.Context, target string, p progress, s State) error {
 	// Only a checkpoint that turned out damaged can be in the way.
-	if err := os.RemoveAll(target); err != nil {
-		return err
-	}
-	out, err := atomicfile.CreateDir(target)
+	out, err := atomicfile.ReplaceDir(target)
 	if err != nil {
 		return err
 	}
 	defer out.Close()
-	if err := w.weights(ctx, out.Path(modelDir), s); err != nil {
+	if err := safetensors.WriteShards(out.Path("."), momentsStem, moments(s), nil, w.shardBytes); err != nil {
 		return err
 	}
-	var moments []safetensors.Entry
-	for name, t := range s.Moments {
-		moments = append(moments, safetensors.EntryOf(name, t))
-	}
-	if err := safetensors.WriteFile(out.Path(momentsFile), moments, nil); err != nil {
+	if err := w.common(ctx, out, p, s); err != nil {
 		return err
 	}
-	if err := writeJSON(out.Path(progressFile), p); err != nil {
-		return err
-	}
-	root := filepath.Dir(out.Path(progressFile))
-	m, err := summarize(root)
-	if err != nil {
+	m := manifest{Ranks: 1, Files: map[string]fileSum{}}
+	if err := summarize(out.Path("."), m.Files); err != nil {
 		return err
 	}
 	if err := writeJSON(out.Path(manifestFile), m); err != nil {
 		return err
 	}
-	if err := out.Commit(); err != nil {
+	return out.Commit()
+}
+
+// common writes what is the same in all processes: weights and progress.
+func (w *writer) common(ctx context.Context, out *atomicfile.Dir, p progress, s State) error {
+	if err := w.weights(ctx, out.Path(modelDir), s); err != nil {
 		return err
 	}
-	if err := w.publish(filepath.Join(target, modelDir)); err != nil {
-		return err
+	return writeJSON(out.Path(progressFile), p)
+}
+
+// moments lists the optimizer's tensors by name.
+func moments(s State) []safetensors.Entry {
+	var entries []safetensors.Entry
+	for _, name := range slices.Sorted(maps.Keys(s.Moments)) {
+		entries = append(entries, safetensors.EntryOf(name, s.Moments[name]))
 	}
-	return w.prune(p)
+	return entries
 }
 
 // weights writes the Hugging Face folder.
@@ -82,7 +98,7 @@ func (w *writer) weights(ctx context.Context, dir string, s State) error {
 		for _, name := range w.order {
 			entries = append(entries, safetensors.EntryOf(name, s.Weights[name]))
 		}
-		if err := safetensors.WriteFile(filepath.Join(dir, weightsFile), entries, map[string]string{"format": "pt"}); err != nil {
+		if err := safetensors.WriteShards(dir, weightsStem, entries, map[string]string{"format": "pt"}, w.shardBytes); err != nil {
 			return err
 		}
 		for name, text := range w.files {
@@ -100,7 +116,8 @@ func (w *writer) weights(ctx context.Context, dir string, s State) error {
 	if err != nil {
 		return err
 	}
-	if err := checkpoint.WriteFolder(ctx, m, dir, checkpoint.FolderOptions{Form: checkpoint.Masters, Files: w.files}); err != nil || !w.plain {
+	o := checkpoint.FolderOptions{Form: checkpoint.Masters, ShardBytes: w.shardBytes, Files: w.files}
+	if err := checkpoint.WriteFolder(ctx, m, dir, o); err != nil || !w.plain {
 		return err
 	}
 	return dropQuantization(filepath.Join(dir, configFile))
@@ -121,27 +138,28 @@ func dropQuantization(config string) error {
 // weights change during a run, so replacing one file at a time is enough;
 // config.json comes last, because it makes a folder a model.
 func (w *writer) publish(model string) error {
+	files, err := safetensors.Files(model, weightsStem)
+	if err != nil {
+		return err
+	}
+	if err := w.publishWeights(model, files); err != nil {
+		return err
+	}
 	entries, err := os.ReadDir(model)
 	if err != nil {
 		return err
 	}
 	var names []string
 	for _, e := range entries {
-		if e.Name() != configFile {
-			names = append(names, e.Name())
+		if n := e.Name(); n != configFile && n != safetensors.IndexName(weightsStem) && !slices.Contains(files, n) {
+			names = append(names, n)
 		}
 	}
-	if len(names) < len(entries) {
+	if w.model != nil {
 		names = append(names, configFile)
 	}
 	for _, name := range names {
 		from, to := filepath.Join(model, name), filepath.Join(w.dir, name)
-		if name == weightsFile {
-			if err := linkOver(from, to); err != nil {
-				return err
-			}
-			continue
-		}
 		text, err := os.ReadFile(from)
 		if err != nil {
 			return err
@@ -156,78 +174,81 @@ func (w *writer) publish(model string) error {
 	return nil
 }
 
-// linkOver gives the file from a second name, replacing an older file there;
-// where links are not possible it copies.
-func linkOver(from, to string) error {
-	tmp := filepath.Join(filepath.Dir(to), "."+filepath.Base(to)+linkSuffix)
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if os.Link(from, tmp) == nil {
-		if err := os.Rename(tmp, to); err != nil {
+// publishWeights links the weights into the run folder. One file replaces the
+// last one under its name. Shards of two steps must not mix, so theirs carry the
+// step, and the index goes from one set to the next in one rename.
+func (w *writer) publishWeights(model string, files []string) error {
+	index := safetensors.IndexName(weightsStem)
+	single := safetensors.ShardName(weightsStem, 0, 1)
+	keep := map[string]bool{single: true}
+	if len(files) == 1 && files[0] == single {
+		// Its name goes before the index, so there is no moment without a model.
+		if err := atomicfile.Link(filepath.Join(model, single), filepath.Join(w.dir, single)); err != nil {
 			return err
 		}
-		// Renaming one link over another of the same file does nothing.
-		if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	} else {
+		text, err := os.ReadFile(filepath.Join(model, index))
+		if err != nil {
 			return err
 		}
-		return nil
-	}
-	src, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	dst, err := atomicfile.Create(to)
-	if err != nil {
-		return err
-	}
-	defer dst.Close()
-	if _, err := io.Copy(dst, src); err != nil {
-		return err
-	}
-	return dst.Commit()
-}
-
-// prune removes old checkpoints, and what crashes left behind.
-func (w *writer) prune(p progress) error {
-	parent := filepath.Join(w.dir, checkpointsDir)
-	steps, err := listSteps(parent)
-	if err != nil {
-		return err
-	}
-	for i, s := range steps {
-		if i < w.keep || p.Best != nil && s == p.Best.Step {
-			continue
+		x, err := safetensors.ParseIndex(text)
+		if err != nil {
+			return fmt.Errorf("%s: %w", filepath.Join(model, index), err)
 		}
-		if err := os.RemoveAll(filepath.Join(parent, stepName(s))); err != nil {
+		step := filepath.Base(filepath.Dir(model))
+		linked := func(file string) string {
+			return weightsStem + "-" + step + strings.TrimPrefix(file, weightsStem)
+		}
+		keep = map[string]bool{index: true}
+		for _, file := range files {
+			keep[linked(file)] = true
+			if err := atomicfile.Link(filepath.Join(model, file), filepath.Join(w.dir, linked(file))); err != nil {
+				return err
+			}
+		}
+		for tensor, file := range x.WeightMap {
+			x.WeightMap[tensor] = linked(file)
+		}
+		if err := safetensors.WriteIndex(filepath.Join(w.dir, index), x); err != nil {
 			return err
 		}
 	}
-	return sweep(parent)
-}
-
-// sweep removes what a killed process was writing in a folder of the run.
-func sweep(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	entries, err := os.ReadDir(w.dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") && (strings.Contains(e.Name(), ".tmp-") || strings.HasSuffix(e.Name(), linkSuffix)) {
-			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
+		n := e.Name()
+		if ours := n == index || n == single || strings.HasPrefix(n, weightsStem+"-"+stepPrefix); !ours || keep[n] {
+			continue
+		}
+		if err := atomicfile.RemoveAll(filepath.Join(w.dir, n)); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// linkSuffix ends the name of a link on its way to its own name.
-const linkSuffix = ".link"
+// prune removes old checkpoints that are not among the best, and what failures
+// left behind.
+func (w *writer) prune() error {
+	parent := filepath.Join(w.dir, checkpointsDir)
+	steps, err := listSteps(parent)
+	if err != nil {
+		return err
+	}
+	best := bestSteps(w.dir, steps)
+	best = best[:min(len(best), w.keepBest)]
+	for i, s := range steps {
+		if i < w.keep || slices.Contains(best, s) {
+			continue
+		}
+		if err := atomicfile.RemoveAll(filepath.Join(parent, stepName(s))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // finite refuses weights that no training can go on from.
 func finite(s State) error {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/trit-ml/trit/internal/filelock"
 	"github.com/trit-ml/trit/models/checkpoint"
 	"github.com/trit-ml/trit/models/tokenizer"
 	"github.com/trit-ml/trit/train/data"
@@ -19,6 +20,7 @@ type Trainer struct {
 	from   *saved // where a resumed run begins, nil for a new one
 	emit   func(Event)
 	warned []error // to be reported when Run is called
+	seen   []int   // steps with a checkpoint when the Trainer was made
 
 	tok    *tokenizer.Tokenizer
 	tokens *data.Tokens
@@ -26,13 +28,15 @@ type Trainer struct {
 	batch  *data.Batch
 	train  *data.Sampler
 	valid  *data.Validation
-	save   *writer
+	save   *saver
+	lock   *filelock.Lock
 
 	progress progress
 	began    time.Time
 	busy     time.Duration // spent in steps
 	done     int           // steps of this process
 	lastSave int           // step of the newest checkpoint, -1 if none
+	saveDue  bool          // a checkpoint was put off
 }
 
 // New checks the configuration of a new run. The run folder must not hold one
@@ -49,7 +53,7 @@ func New(cfg Config) (*Trainer, error) {
 		return nil, fmt.Errorf("train: %w", err)
 	}
 	if len(steps) > 0 {
-		return nil, fmt.Errorf("train: %s holds a run that has reached step %d: resume it or choose another folder", cfg.Dir, steps[0])
+		return nil, inUse(cfg.Dir, steps[0])
 	}
 	return &Trainer{cfg: cfg, lastSave: -1}, nil
 }
@@ -59,6 +63,10 @@ func New(cfg Config) (*Trainer, error) {
 // and Declare for an architecture of its own. Anything else but Dir, Keep,
 // SaveEvery and the validation settings changes the losses that follow.
 func Resume(dir string, change func(*Config)) (*Trainer, error) {
+	steps, err := listSteps(filepath.Join(dir, checkpointsDir))
+	if err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
 	from, damaged, err := newest(dir)
 	if err != nil {
 		return nil, err
@@ -87,7 +95,7 @@ func Resume(dir string, change func(*Config)) (*Trainer, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	t := &Trainer{cfg: cfg, from: from, lastSave: from.Step}
+	t := &Trainer{cfg: cfg, from: from, lastSave: from.Step, seen: steps}
 	for _, err := range damaged {
 		t.warned = append(t.warned, fmt.Errorf("passed over a checkpoint: %w", err))
 	}
@@ -118,7 +126,10 @@ func (t *Trainer) Config() Config { return t.cfg }
 // Run trains until the last step and writes checkpoints on the way. events is
 // called for everything worth showing, on this goroutine; it may be nil. When
 // ctx is cancelled, Run finishes the step, writes a checkpoint and returns an
-// error that wraps ctx's. A loss that is not finite ends the run with an error
+// error that wraps ctx's. While Run is under way the run folder is locked: a
+// second trainer in it gets an error that names the first. A checkpoint that
+// cannot be written is a warning while training can go on, and an error at the
+// start and at the end. A loss that is not finite ends the run with an error
 // and leaves the checkpoints before it. Run is called once.
 func (t *Trainer) Run(ctx context.Context, events func(Event)) (err error) {
 	t.began = time.Now()
@@ -132,6 +143,9 @@ func (t *Trainer) Run(ctx context.Context, events func(Event)) (err error) {
 		t.emit(Event{Kind: Warned, Message: w.Error()})
 	}
 	defer func() { err = errors.Join(err, t.close()) }()
+	if err := t.claim(); err != nil {
+		return err
+	}
 	if err := t.prepare(ctx); err != nil {
 		return err
 	}
@@ -189,6 +203,7 @@ func (t *Trainer) step(ctx context.Context) error {
 func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 func (t *Trainer) diverged(step int, res Result) error {
+	t.reapWarned(true)
 	kept := "none"
 	if t.lastSave >= 0 {
 		kept = filepath.Join(t.cfg.Dir, checkpointsDir, stepName(t.lastSave))
@@ -215,11 +230,9 @@ func (t *Trainer) after(ctx context.Context) error {
 			return err
 		}
 	}
-	if !last && (due(t.cfg.SaveEvery) || best) {
-		// A full disk now may have room later; at the end it is an error.
-		if err := t.checkpoint(ctx); err != nil && ctx.Err() == nil {
-			t.emit(Event{Kind: Warned, Step: n, Message: err.Error()})
-		}
+	t.reapWarned(false)
+	if !last && ctx.Err() == nil && (due(t.cfg.SaveEvery) || best || t.saveDue) {
+		return t.checkpointSoon(ctx, best)
 	}
 	return nil
 }
@@ -240,27 +253,9 @@ func (t *Trainer) validate(ctx context.Context) (best bool, err error) {
 	return best, nil
 }
 
-// checkpoint writes one unless the newest is of this step.
-func (t *Trainer) checkpoint(ctx context.Context) error {
-	n := t.progress.Step
-	if n == t.lastSave {
-		return nil
-	}
-	state, err := t.engine.State(ctx)
-	if err == nil {
-		err = t.save.write(ctx, t.progress, state)
-	}
-	if err != nil {
-		return fmt.Errorf("train: checkpoint of step %d: %w", n, err)
-	}
-	t.lastSave = n
-	t.emit(Event{Kind: Saved, Step: n, Steps: t.cfg.Steps, Path: filepath.Join(t.cfg.Dir, checkpointsDir, stepName(n))})
-	return nil
-}
-
 // opens checks that what was saved can be loaded, before hours are spent.
 func (t *Trainer) opens() error {
-	if t.save.model == nil {
+	if t.save.w.model == nil {
 		return nil
 	}
 	m, err := checkpoint.Open(t.cfg.Dir)
@@ -271,12 +266,16 @@ func (t *Trainer) opens() error {
 }
 
 func (t *Trainer) close() error {
+	t.reapWarned(true)
 	var err error
 	if t.engine != nil {
 		err = t.engine.Close()
 	}
 	if t.tokens != nil {
 		err = errors.Join(err, t.tokens.Close())
+	}
+	if t.lock != nil {
+		err = errors.Join(err, t.lock.Release())
 	}
 	return err
 }

@@ -153,6 +153,22 @@ func ReplaceDir(path string) (*Dir, error) {
 	return d, err
 }
 
+// JoinDir is ReplaceDir for a folder that several processes fill together: those
+// that name the same path and mark share one. One of them commits, when it knows
+// that the others have finished; none of them may be at work on an earlier one.
+func JoinDir(path, mark string) (*Dir, error) {
+	path = filepath.Clean(path)
+	dir, base := filepath.Split(path)
+	d := &Dir{tmp: filepath.Join(dir, "."+base+tmpMark+mark), target: path, replace: true}
+	if err := intercepted(OpMkdir, d.tmp); err != nil {
+		return nil, err
+	}
+	return d, os.MkdirAll(d.tmp, 0o777)
+}
+
+// Leave ends this process's part of a folder of JoinDir.
+func (d *Dir) Leave() { d.done = true }
+
 func startDir(path string) (*Dir, error) {
 	path = filepath.Clean(path)
 	parent := filepath.Dir(path)

@@ -1,11 +1,9 @@
 package checkpoint
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"math"
 	"path"
 	"slices"
@@ -86,10 +84,10 @@ func (h *hfSource) open(only string) error {
 	return nil
 }
 
-const (
-	weightsName = "model.safetensors"
-	indexName   = "model.safetensors.index.json"
-)
+// weightsStem is the name of the weights' files without what makes it a shard's.
+const weightsStem = "model"
+
+var weightsName, indexName = safetensors.ShardName(weightsStem, 0, 1), safetensors.IndexName(weightsStem)
 
 // shardNames lists the files to open, and the index's map if there is one.
 func (h *hfSource) shardNames(only string) ([]string, map[string]string, error) {
@@ -113,24 +111,11 @@ func (h *hfSource) shardNames(only string) ([]string, map[string]string, error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	var index struct {
-		WeightMap map[string]string `json:"weight_map"`
-	}
-	if err := json.Unmarshal(text, &index); err != nil {
+	index, err := safetensors.ParseIndex(text)
+	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", h.folder.path(indexName), err)
 	}
-	files := make(map[string]bool)
-	for tensor, file := range index.WeightMap {
-		// Only plain names: an index must not reach outside its folder.
-		if file != path.Base(file) || strings.ContainsAny(file, `/\:`) || path.Ext(file) != ".safetensors" {
-			return nil, nil, fmt.Errorf("%s: tensor %q: %q is not the name of a safetensors file in the folder", h.folder.path(indexName), tensor, file)
-		}
-		files[file] = true
-	}
-	if len(files) == 0 {
-		return nil, nil, fmt.Errorf("%s: weight_map is empty", h.folder.path(indexName))
-	}
-	return slices.Sorted(maps.Keys(files)), index.WeightMap, nil
+	return index.Files(), index.WeightMap, nil
 }
 
 // olderNames are those of the first published models (1bitLLM).

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/internal/atomicfile"
@@ -21,6 +22,9 @@ type FolderOptions struct {
 	// float type where that is exact for every matrix, else F32. Published
 	// files use BF16, which rounds the scale to 8 bits.
 	Scale graph.DType
+	// ShardBytes is the most that tensors take in one file; more make several,
+	// with an index. 0 writes one file.
+	ShardBytes int64
 	// Files are companions to write beside config.json, such as
 	// tokenizer.json; a name with a nil value is left out.
 	Files map[string][]byte
@@ -54,7 +58,7 @@ func WriteFolder(ctx context.Context, m *Model, dir string, o FolderOptions) err
 		}
 	}
 	for name, data := range o.Files {
-		if !filepath.IsLocal(name) || name != filepath.Base(name) || name == "." || name == weightsName {
+		if !filepath.IsLocal(name) || name != filepath.Base(name) || name == "." || strings.HasSuffix(name, ".safetensors") || name == indexName {
 			return fmt.Errorf("write %s: %q cannot be the name of a companion file", dir, name)
 		}
 		files[name] = data
@@ -70,7 +74,7 @@ func WriteFolder(ctx context.Context, m *Model, dir string, o FolderOptions) err
 	if err != nil {
 		return err
 	}
-	if err := safetensors.WriteFile(out.Path(weightsName), entries, map[string]string{"format": "pt"}); err != nil {
+	if err := safetensors.WriteShards(out.Path("."), weightsStem, entries, map[string]string{"format": "pt"}, o.ShardBytes); err != nil {
 		return fmt.Errorf("write %s: %w", dir, err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
