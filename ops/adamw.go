@@ -9,8 +9,42 @@ import (
 
 // AdamWAttrs holds what does not change during a run. Decay multiplies the
 // step's weight decay: 1 for matrices, 0 for parameters that are not decayed.
+//
+// With Parts above 1 the op updates part Part alone of a parameter that is cut
+// into Parts by [PartBounds]: g, m and v then are f32[PartSize], padded at the
+// end (ZeRO stage 1, Rajbhandari et al. 2020).
 type AdamWAttrs struct {
 	Beta1, Beta2, Eps, Decay float64
+	Part, Parts              int
+}
+
+// PartSize is how many of n elements each of parts holds; the last ones may
+// have fewer.
+func PartSize(n, parts int) int { return (n + parts - 1) / parts }
+
+// PartBounds is the half-open range of n elements, in row-major order, that
+// part holds.
+func PartBounds(n, part, parts int) (from, to int) {
+	size := PartSize(n, parts)
+	return min(n, part*size), min(n, (part+1)*size)
+}
+
+// PartType is the type of one part of a tensor of constant extents.
+func PartType(t graph.Type, parts int) (graph.Type, error) {
+	dims, err := t.Shape.Eval(nil)
+	if err != nil {
+		return t, err
+	}
+	n, err := graph.Count(dims)
+	return graph.T(t.Elem, graph.C(PartSize(n, parts))), err
+}
+
+// Owned cuts an AdamW operand p of n elements to what the op updates.
+func (a AdamWAttrs) Owned(n int) (from, to int) {
+	if a.Parts < 2 {
+		return 0, n
+	}
+	return PartBounds(n, a.Part, a.Parts)
 }
 
 // AdamWOp is one step of Adam with decoupled weight decay (Loshchilov and
@@ -20,12 +54,25 @@ type AdamWAttrs struct {
 var AdamWOp = graph.Define(graph.Def[AdamWAttrs]{
 	Name: "adamw", Doc: "AdamW update", In: "p, g, m, v, hyper, factor", Out: "p, m, v",
 	Updates: []graph.Update{{In: 0, Out: 0}, {In: 2, Out: 1}, {In: 3, Out: 2}},
-	Infer: func(_ AdamWAttrs, in []graph.Type) ([]graph.Type, error) {
+	Infer: func(a AdamWAttrs, in []graph.Type) ([]graph.Type, error) {
 		if err := Check(in, F32("p", -1), F32("g", -1), F32("m", -1), F32("v", -1), F32("hyper", 1), F32("factor", 0)); err != nil {
 			return nil, err
 		}
+		part := in[0]
+		if a.Parts > 1 {
+			var err error
+			if part, err = PartType(in[0], a.Parts); err != nil {
+				return nil, fmt.Errorf("p: %w", err)
+			}
+			if a.Part < 0 || a.Part >= a.Parts {
+				return nil, fmt.Errorf("part %d of %d", a.Part, a.Parts)
+			}
+		}
 		for i, n := range []string{"g", "m", "v"} {
-			if err := Same("p", in[0], n, in[1+i]); err != nil {
+			if a.Parts > 1 && !in[1+i].Equal(part) {
+				return nil, fmt.Errorf("%s is %s, want a part of p, %s", n, in[1+i], part)
+			}
+			if err := Same("p", part, n, in[1+i]); err != nil {
 				return nil, err
 			}
 		}
@@ -37,8 +84,12 @@ var AdamWOp = graph.Define(graph.Def[AdamWAttrs]{
 	Ref: func(a AdamWAttrs, in, out []graph.Tensor) error {
 		s := NewAdamWStep(a, in[4].F32(), in[5].F32()[0])
 		p, g, m, v := in[0].F32(), in[1].F32(), in[2].F32(), in[3].F32()
-		for i := range p {
-			out[0].F32()[i], out[1].F32()[i], out[2].F32()[i] = s.Update(p[i], g[i], m[i], v[i])
+		copy(out[0].F32(), p)
+		copy(out[1].F32(), m)
+		copy(out[2].F32(), v)
+		from, to := a.Owned(len(p))
+		for i := range to - from {
+			out[0].F32()[from+i], out[1].F32()[i], out[2].F32()[i] = s.Update(p[from+i], g[i], m[i], v[i])
 		}
 		return nil
 	},

@@ -180,6 +180,10 @@ func cases() map[string][]opcheck.Case {
 			{Attrs: adam, In: []graph.Tensor{f(5, 3), f(5, 3), f(5, 3), positive(f(5, 3)), hyper, scalar(0.5)}},
 			{Name: "first step", Attrs: adam, In: []graph.Tensor{f(5, 3), f(5, 3), graph.NewTensor(graph.F32, 5, 3), graph.NewTensor(graph.F32, 5, 3), hyper, scalar(1)}},
 		},
+		"accumulate": {
+			{In: []graph.Tensor{f(rows, 5), f(rows, 5), scalar(0)}, Sym: rows},
+			{Name: "first", In: []graph.Tensor{f(rows, 5), f(rows, 5), scalar(1)}, Sym: rows},
+		},
 		"quant.act": {
 			{Attrs: ops.Int8, In: []graph.Tensor{f(rows, 5)}, Sym: rows},
 			{Name: "4 bits", Attrs: ops.QuantAttrs{Bits: 4, Round: "even"}, In: []graph.Tensor{f(rows, 5)}, Sym: rows},

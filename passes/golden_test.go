@@ -14,6 +14,7 @@ import (
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/ops"
 	"github.com/trit-ml/trit/ops/bitlinear"
+	"github.com/trit-ml/trit/ops/collective"
 	"github.com/trit-ml/trit/ops/screen"
 	"github.com/trit-ml/trit/ops/ternary"
 	"github.com/trit-ml/trit/passes"
@@ -22,7 +23,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 func allOps() graph.OpSet {
-	return graph.NewOpSet(ops.All()...).With(ternary.All()...).With(bitlinear.All()...).With(screen.All()...)
+	return graph.NewOpSet(ops.All()...).With(ternary.All()...).With(bitlinear.All()...).With(screen.All()...).With(collective.All()...)
 }
 
 // underTest names the passes that have a folder of golden files.
@@ -37,6 +38,18 @@ func underTest() map[string]passes.Pass {
 		passes.InsertQuantize(), passes.DropQuantize(), passes.Inline(nil), passes.FoldTransposes(), passes.Grad(nil),
 		passes.Fuse(bitlinear.Fused()...),
 		passes.Ternarize(bitlinear.Default, func(_ *graph.Node, p string) bool { return strings.HasPrefix(p, "big") }),
+		passes.WeighLoss(),
+		{Name: "accumulate", Run: func(g *graph.Graph) (*graph.Graph, error) {
+			return passes.Pipeline{passes.Grad(nil), passes.Accumulate(nil)}.Run(g, nil)
+		}},
+		{Name: "all-reduce", Run: func(g *graph.Graph) (*graph.Graph, error) {
+			return passes.Pipeline{passes.Grad(nil), passes.AllReduce(collective.Attrs{Ranks: 2}, false, nil)}.Run(g, nil)
+		}},
+		{Name: "zero1", Run: func(g *graph.Graph) (*graph.Graph, error) {
+			a, o := collective.Attrs{Ranks: 2, Rank: 1}, adam
+			o.Shard = a
+			return passes.Pipeline{passes.Grad(nil), passes.AllReduce(a, true, nil), passes.Optimizer(o)}.Run(g, nil)
+		}},
 		{Name: "optimizer", Run: func(g *graph.Graph) (*graph.Graph, error) {
 			return passes.Pipeline{passes.Grad(nil), passes.Optimizer(adam)}.Run(g, nil)
 		}},

@@ -5,6 +5,7 @@ import (
 
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/ops"
+	"github.com/trit-ml/trit/ops/collective"
 )
 
 // Grad differentiates the first output, a scalar loss, with respect to every
@@ -50,6 +51,10 @@ type AdamW struct {
 	Decay func(param string, t graph.Type) bool
 	// Want must be the one given to Grad.
 	Want func(param string) bool
+	// Shard, with more than one rank, says that gradients are parts, as
+	// AllReduce leaves them, and that this rank keeps and updates only its own
+	// part of the moments and the params, which are gathered afterwards.
+	Shard collective.Attrs
 }
 
 // HyperInput is the input f32[4] that carries a step's learning rate, weight
@@ -67,27 +72,13 @@ const (
 // and the gradients' global norm before clipping.
 func Optimizer(o AdamW) Pass {
 	return Pass{"optimizer", func(g *graph.Graph) (*graph.Graph, error) {
-		trained := map[*graph.Node]bool{}
-		var params []*graph.Node
-		for _, p := range g.Params() {
-			if o.Want == nil || o.Want(graph.SourceName(p)) {
-				trained[p] = true
-				params = append(params, p)
-			}
-		}
-		keep := len(g.Outs) - len(params)
-		if keep < 1 {
-			return nil, fmt.Errorf("%d outputs for %d params; run the grad pass first", len(g.Outs), len(params))
-		}
-		state, err := graph.Rewrite(g, func(rw *graph.Rewriter, n *graph.Node) ([]graph.Value, bool) {
-			if !trained[n] {
-				return nil, false
-			}
-			t := n.Out[0]
-			return []graph.Value{rw.B.State(graph.SourceName(n), t.Elem, t.Shape...)}, true
-		})
+		state, params, err := paramStates(g, o.Want)
 		if err != nil {
 			return nil, err
+		}
+		keep := len(g.Outs) - len(params)
+		if keep < 0 {
+			return nil, fmt.Errorf("%d outputs for %d params; run the grad pass first", len(g.Outs), len(params))
 		}
 		b, m := graph.Reopen(state)
 		defer b.Scope("optimizer")()
@@ -104,6 +95,10 @@ func Optimizer(o AdamW) Pass {
 			grads[i] = m[d]
 			sq = append(sq, ops.SqSumOp.One(graph.None{}, m[d]))
 		}
+		sharded := o.Shard.Ranks > 1
+		if sharded {
+			sq = []graph.Value{totals(sq, o.Shard.Ranks)}
+		}
 		clip := ops.ClipOp.Emit(ops.ClipAttrs{Max: o.MaxNorm}, sq...)
 		hyper := b.Input(HyperInput, graph.F32, graph.C(4))
 		for i, p := range params {
@@ -112,9 +107,27 @@ func Optimizer(o AdamW) Pass {
 			if o.Decay != nil && !o.Decay(name, t) {
 				a.Decay = 0
 			}
-			ops.AdamWOp.Emit(a, byName[name], grads[i],
+			if sharded {
+				a.Part, a.Parts = o.Shard.Rank, o.Shard.Ranks
+				if t, err = ops.PartType(t, a.Parts); err != nil {
+					return nil, fmt.Errorf("param %q: %w", name, err)
+				}
+			}
+			p := ops.AdamWOp.Emit(a, byName[name], grads[i],
 				b.State(Moment1+name, graph.F32, t.Shape...), b.State(Moment2+name, graph.F32, t.Shape...), hyper, clip[0])
+			if sharded {
+				collective.AllGather(p[0], o.Shard)
+			}
 		}
 		return b.Finish(append(outs, b.Name(clip[1], "grad_norm"))...)
 	}}
+}
+
+// totals adds up the scalars of each rank, and all of them.
+func totals(xs []graph.Value, ranks int) graph.Value {
+	rows := make([]graph.Value, len(xs))
+	for i, x := range xs {
+		rows[i] = ops.Reshape(x, graph.C(1))
+	}
+	return ops.Sum(collective.AllReduce(ops.Concat(0, rows[0], rows[1:]...), ranks))
 }

@@ -3,6 +3,7 @@ package passes
 import (
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/ops/bitlinear"
+	"github.com/trit-ml/trit/ops/collective"
 )
 
 // InferOptions configures the infer pipeline.
@@ -37,25 +38,57 @@ type TrainOptions struct {
 	// Plain trains without quantization: every BitLinear becomes an ordinary
 	// linear layer. It is the twin that a ternary model is compared with.
 	Plain bool
+	Spread
 }
 
+// Spread says over how many micro-batches and ranks a training step is spread.
+type Spread struct {
+	// Accumulate splits a step into a program that adds a micro-batch's
+	// gradients to states, of the Train pipeline, and one that applies them, of
+	// the Update pipeline.
+	Accumulate bool
+	// Ranks sums gradients over several processes, if there are any.
+	Ranks collective.Attrs
+	// Shard keeps only a rank's own part of the moments on it (ZeRO stage 1).
+	Shard bool
+}
+
+// weighed reports whether a loss is one share of several.
+func (s Spread) weighed() bool { return s.Accumulate || s.Ranks.Ranks > 1 }
+
+// update is the passes that follow gradients in a program that applies them.
+func (s Spread) update(o AdamW) Pipeline {
+	var p Pipeline
+	if s.Ranks.Ranks > 1 {
+		p = append(p, AllReduce(s.Ranks, s.Shard, o.Want))
+		if s.Shard {
+			o.Shard = s.Ranks
+		}
+	}
+	return append(p, Optimizer(o), Fold(), CSE(), DCE())
+}
+
+// Update is the pipeline from AccumulatedGradients to the program that sums them
+// over ranks, clips and applies them.
+func Update(o AdamW, s Spread) Pipeline { return s.update(o) }
+
 // Train is the pipeline from a declared model with a loss to one graph that
-// holds a whole training step: forward, backward, clipping and AdamW.
+// holds a whole training step: forward, backward, clipping and AdamW; or, with
+// Accumulate, the part of it that each micro-batch runs.
 func Train(o TrainOptions) Pipeline {
 	quantize := InsertQuantize()
 	if o.Plain {
 		quantize = DropQuantize()
 	}
-	p := Pipeline{
-		quantize,
-		Inline(nil),
-		FoldTransposes(),
-		CSE(),
-		Grad(o.AdamW.Want),
-		Optimizer(o.AdamW),
-		Fold(),
-		CSE(),
-		DCE(),
+	p := Pipeline{quantize, Inline(nil), FoldTransposes(), CSE()}
+	if o.weighed() {
+		p = append(p, WeighLoss())
+	}
+	p = append(p, Grad(o.AdamW.Want))
+	if o.Accumulate {
+		p = append(p, Accumulate(o.AdamW.Want), Fold(), CSE(), DCE())
+	} else {
+		p = append(p, o.update(o.AdamW)...)
 	}
 	if len(o.Fused) > 0 {
 		p = append(p, Fuse(o.Fused...))
@@ -90,6 +123,10 @@ var Order = []Constraint{
 	{"inline", "fold-transposes", "the transposes stand before quantizers inside a bitlinear"},
 	{"fold-transposes", "grad", "a gradient then has the form that its param is stored in"},
 	{"inline", "grad", "fused ops have no gradient of their own"},
+	{"weigh-loss", "grad", "gradients are those of the weighed loss"},
+	{"grad", "accumulate", "it consumes the gradients among the outputs"},
+	{"grad", "all-reduce", "it sums the gradients among the outputs"},
+	{"all-reduce", "optimizer", "clipping and moments are those of the summed gradients"},
 	{"grad", "optimizer", "the optimizer consumes the gradients among the outputs"},
 	{"grad", "fuse", "a fused op could not be differentiated"},
 	{"optimizer", "dce", "forward values that no gradient needs are dropped only when it is known what is needed"},

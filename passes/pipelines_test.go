@@ -10,6 +10,7 @@ import (
 	"github.com/trit-ml/trit/models/bitnet158"
 	"github.com/trit-ml/trit/models/layer"
 	"github.com/trit-ml/trit/ops"
+	"github.com/trit-ml/trit/ops/collective"
 	"github.com/trit-ml/trit/passes"
 )
 
@@ -17,10 +18,13 @@ func pipelines() map[string]passes.Pipeline {
 	cache := passes.Cache{Seqs: 2, Blocks: 4, PerSeq: 4, Size: 4, Elem: graph.F32}
 	adam := passes.AdamW{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, MaxNorm: 1}
 	return map[string]passes.Pipeline{
-		"infer":       passes.Infer(passes.InferOptions{Cache: cache, MaxRows: 4, Screen: passes.Screen{Tops: 2, Least: 1}}),
-		"train":       passes.Train(passes.TrainOptions{AdamW: adam, Fused: []*graph.OpDef{}}),
-		"train plain": passes.Train(passes.TrainOptions{AdamW: adam, Plain: true}),
-		"eval":        passes.Eval(false),
+		"infer":              passes.Infer(passes.InferOptions{Cache: cache, MaxRows: 4, Screen: passes.Screen{Tops: 2, Least: 1}}),
+		"train":              passes.Train(passes.TrainOptions{AdamW: adam, Fused: []*graph.OpDef{}}),
+		"train plain":        passes.Train(passes.TrainOptions{AdamW: adam, Plain: true}),
+		"train accumulating": passes.Train(passes.TrainOptions{AdamW: adam, Spread: passes.Spread{Accumulate: true}}),
+		"train on ranks":     passes.Train(passes.TrainOptions{AdamW: adam, Spread: passes.Spread{Ranks: collective.Attrs{Ranks: 2}}}),
+		"train sharded":      passes.Train(passes.TrainOptions{AdamW: adam, Spread: passes.Spread{Ranks: collective.Attrs{Ranks: 2, Rank: 1}, Shard: true}}),
+		"eval":               passes.Eval(false),
 	}
 }
 

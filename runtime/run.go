@@ -19,6 +19,9 @@ type Run struct {
 	q      devices.Queue
 	arena  devices.Buffer // nil until the first plan
 	states map[int]location
+	shared map[int]bool // states whose memory is another run's
+	owner  []*Run       // of shared states
+	guests int          // open runs that share states of this one
 	in     []given
 	out    [][]byte
 	plans  map[symKey]*bound
@@ -49,7 +52,12 @@ type bound struct {
 
 // NewRun allocates states, zeroed, and a queue. Weights must be loaded, unless
 // the graph has no params.
-func (p *Program) NewRun() (*Run, error) {
+//
+// A state that one of the runs in share has too, by name, is that run's own
+// memory instead of new one: programs that take turns, such as one that
+// accumulates gradients and one that applies them. Types must agree and the
+// programs be compiled for one device. The sharing run is closed first.
+func (p *Program) NewRun(share ...*Run) (*Run, error) {
 	if err := p.ready(); err != nil {
 		return nil, err
 	}
@@ -57,14 +65,18 @@ func (p *Program) NewRun() (*Run, error) {
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", p.g.Name, err)
 	}
-	r := &Run{p: p, q: q, states: map[int]location{}, plans: map[symKey]*bound{},
+	r := &Run{p: p, q: q, states: map[int]location{}, shared: map[int]bool{}, plans: map[symKey]*bound{},
 		in: make([]given, len(p.inputs)), out: make([][]byte, len(p.outs))}
 	p.mu.Lock()
 	p.runs++
 	p.mu.Unlock()
 	for _, v := range p.states {
-		o, err := p.operandAt(v, p.fixed)
-		if err == nil {
+		took, err := r.borrow(v, share)
+		if took {
+			continue
+		}
+		o, e := p.operandAt(v, p.fixed)
+		if err = errors.Join(err, e); err == nil {
 			at := location{bytes: o.bytes}
 			at.buf, err = p.dev.Alloc(o.bytes)
 			r.states[v] = at
@@ -96,18 +108,52 @@ func (p *Program) ready() error {
 // Program returns what r runs.
 func (r *Run) Program() *Program { return r.p }
 
+// borrow takes state v from the first of the runs that has one of its name.
+func (r *Run) borrow(v int, from []*Run) (bool, error) {
+	n := r.p.vals[v].v.Node()
+	for _, o := range from {
+		for _, w := range o.p.states {
+			m := o.p.vals[w].v.Node()
+			if graph.SourceName(m) != graph.SourceName(n) {
+				continue
+			}
+			switch {
+			case o.closed:
+				return false, errors.New("the run to share it with is closed")
+			case o.p.dev != r.p.dev:
+				return false, fmt.Errorf("the run to share it with is on %s, this one on %s: compile both for one device value", o.p.dev.Name(), r.p.dev.Name())
+			case !m.Out[0].Equal(n.Out[0]):
+				return false, fmt.Errorf("it is %s here and %s in %s", n.Out[0], m.Out[0], o.p.g.Name)
+			}
+			r.states[v], r.shared[v] = o.states[w], true
+			r.owner = append(r.owner, o)
+			o.guests++
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // Close frees the run's memory. It is idempotent.
 func (r *Run) Close() error {
 	if r.closed {
 		return nil
 	}
+	if r.guests > 0 {
+		return fmt.Errorf("close a run of %s: other runs share %d of its states: close them first", r.p.g.Name, r.guests)
+	}
 	r.closed = true
+	for _, o := range r.owner {
+		o.guests--
+	}
 	errs := []error{r.dropPlans()}
 	if r.arena != nil {
 		errs = append(errs, r.arena.Free())
 	}
-	for _, s := range r.states {
-		errs = append(errs, s.buf.Free())
+	for v, s := range r.states {
+		if !r.shared[v] {
+			errs = append(errs, s.buf.Free())
+		}
 	}
 	errs = append(errs, r.q.Close())
 	r.p.mu.Lock()

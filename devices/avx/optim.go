@@ -42,12 +42,27 @@ func (u *unit) optimizerKernels() []devices.Kernel {
 				p, g, m, v := f32(c.In[0]), f32(c.In[1]), f32(c.In[2]), f32(c.In[3])
 				hyper, factor := f32(c.In[4]), f32(c.In[5])
 				attrs := c.Attrs.(ops.AdamWAttrs)
+				first, last := attrs.Owned(len(p))
+				p = p[first:last]
 				return rowChunks(c, len(p), 1, func(from, to int) {
 					s := ops.NewAdamWStep(attrs, hyper, factor[0])
 					u.isa.AdamW(p[from:to], g[from:to], m[from:to], v[from:to], asm.AdamW{
 						Grad: s.Factor, Decay: s.Keep, Beta1: s.Beta1, Mix1: s.Rest1, Beta2: s.Beta2, Mix2: s.Rest2,
 						InvRoot: 1 / s.BC2, Eps: s.Eps, Rate: s.Step,
 					})
+				}), nil
+			},
+		}),
+		u.row(devices.Kernel{
+			Name: "accumulate.f32", Op: ops.AccumulateOp.OpDef, Order: "each",
+			Bind: func(c *devices.Call) (devices.Launch, error) {
+				acc, x, first := f32(c.In[0]), f32(c.In[1]), f32(c.In[2])
+				return rowChunks(c, len(acc), 1, func(from, to int) {
+					if first[0] != 0 {
+						copy(acc[from:to], x[from:to])
+						return
+					}
+					u.isa.Add(acc[from:to], acc[from:to], x[from:to])
 				}), nil
 			},
 		}),

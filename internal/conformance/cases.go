@@ -48,6 +48,7 @@ func Known() map[*graph.OpDef]Op {
 		ops.FillOp.OpDef:          {fill, exact},
 		ops.ClipOp.OpDef:          {clip, rounded},
 		ops.AdamWOp.OpDef:         {adamw, Tolerance{Each: 1e-5, Abs: 1e-8}},
+		ops.AccumulateOp.OpDef:    {accumulate, exact},
 
 		ops.AttentionOp.OpDef:       {attention, summed},
 		ops.AttentionGradOp.OpDef:   {attentionGrad, cancelled},
@@ -175,6 +176,23 @@ func adamw(r *Rand) []Case {
 			}
 			cs = append(cs, Case{Attrs: ops.AdamWAttrs{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: decay}, In: []graph.Tensor{
 				r.F32(n), r.F32(n), r.F32(n), v, graph.FromF32([]float32{1e-3, 0.1, 0.19, 0.31}, 4), r.Fill(0.5)}})
+		}
+	}
+	for part := range 3 {
+		const n, parts = 32, 3
+		size := ops.PartSize(n, parts)
+		v := graph.FromF32(make([]float32, size), size)
+		cs = append(cs, Case{Attrs: ops.AdamWAttrs{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 1, Part: part, Parts: parts}, In: []graph.Tensor{
+			r.F32(4, n/4), r.F32(size), r.F32(size), v, graph.FromF32([]float32{1e-3, 0.1, 0.19, 0.31}, 4), r.Fill(0.5)}, Note: "a part"})
+	}
+	return cs
+}
+
+func accumulate(r *Rand) []Case {
+	var cs []Case
+	for _, n := range []int{1, 7, 33, 5001, 40000} {
+		for _, first := range []float32{0, 1} {
+			cs = append(cs, Case{Attrs: graph.None{}, In: []graph.Tensor{r.F32(n), r.F32(n), r.Fill(first)}})
 		}
 	}
 	return cs
