@@ -26,7 +26,8 @@ func benchEngine(b *testing.B, dev devices.Device, vocab int, plain bool) (*trai
 		b.Fatal(err)
 	}
 	c := train.Default()
-	e, err := train.NewEngine(loss, c.Optimizer, plain, dev, rows*window)
+	c.Plain = plain
+	e, err := train.NewEngine(loss, c.Recipe, dev, rows*window)
 	if err != nil {
 		b.Fatal(err)
 	}

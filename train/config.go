@@ -15,6 +15,11 @@ import (
 
 // Config describes a run. It is saved with every checkpoint, except for what
 // json leaves out.
+//
+// A field with a json tag is a setting: a key of the YAML file that package
+// runfile reads and writes, and a flag of trit train. Its tags are all that is
+// needed for both: help is its comment there, flag its short name, source the
+// paper it is from. Its default stands in [Default], its limits in validate.
 type Config struct {
 	// Dir is the run folder, described in the package documentation.
 	Dir string `json:"-"`
@@ -22,48 +27,55 @@ type Config struct {
 	// same device with as many threads.
 	Device devices.Device `json:"-"`
 
-	Data      data.Config `json:"data"`
-	Tokenizer Tokenizer   `json:"tokenizer"`
+	Data      data.Config `json:"data" help:"The texts."`
+	Tokenizer Tokenizer   `json:"tokenizer" help:"Where the tokenizer comes from."`
 	// JoinDocuments lets a document attend to the ones before it in a window.
-	JoinDocuments bool `json:"join_documents"`
+	JoinDocuments bool `json:"join_documents" help:"Let a document attend to the ones before it in its window."`
 
 	// Model is the architecture; Vocab, BOS and EOS follow from the tokenizer,
-	// Context is at least Window. With From it is taken from there.
+	// Context is at least Window. With From it is taken from there; if it is
+	// zero it follows from Shape.
 	Model checkpoint.Config `json:"-"`
 	// Declare, if set, is the architecture instead of Model. Such a run has no
 	// config.json, and to resume it Declare must be set again.
 	Declare Declare `json:"-"`
-	// Plain trains without quantization.
-	Plain bool `json:"plain"`
+	Shape   Shape   `json:"model" help:"The architecture; not used with from."`
 
 	// From is a checkpoint with masters and a tokenizer to start from.
-	From string `json:"from,omitempty"`
-	Init Init   `json:"init"`
+	From string `json:"from,omitempty" help:"Start from a checkpoint with masters." placeholder:"PATH"`
+	Init Init   `json:"init" help:"Random weights of a start from scratch."`
 
-	Rows   int    `json:"rows"`   // windows in a batch
-	Window int    `json:"window"` // tokens in a window
-	Steps  int    `json:"steps"`
-	Seed   uint64 `json:"seed"`
+	Rows   int    `json:"rows" help:"Windows in a batch."`
+	Window int    `json:"window" help:"Tokens in a window."`
+	Steps  int    `json:"steps" help:"Steps in all."`
+	Seed   uint64 `json:"seed" help:"Random seed of weights and data order."`
 
-	Optimizer Optimizer `json:"optimizer"`
+	Recipe
 
 	// Validation runs after every ValidateEvery steps (0: never before the
 	// end) and after the last, over at most ValidateWindows windows (0: all).
-	ValidateEvery   int `json:"validate_every"`
-	ValidateWindows int `json:"validate_windows"`
+	ValidateEvery   int `json:"validate_every" help:"Steps between validations; 0: only at the end."`
+	ValidateWindows int `json:"validate_windows" help:"Most windows of a validation; 0: all."`
 	// A checkpoint is written before the first step, after every SaveEvery
 	// steps (0: never), when a validation is the best so far, and at the end.
 	// The newest Keep stay, and the KeepBest of lowest validation loss.
-	SaveEvery int `json:"save_every"`
-	Keep      int `json:"keep"`
-	KeepBest  int `json:"keep_best"`
+	SaveEvery int `json:"save_every" help:"Steps between checkpoints; 0: only at the end."`
+	Keep      int `json:"keep" help:"Newest checkpoints to keep."`
+	KeepBest  int `json:"keep_best" help:"Checkpoints of lowest validation loss to keep."`
 	// SaveInline makes the steps wait until a checkpoint is on the disk. Without
 	// it they go on while a copy of the state is written; if that takes longer
 	// than SaveEvery steps, the next checkpoint is one of the first step after.
-	SaveInline bool `json:"save_inline,omitempty"`
+	SaveInline bool `json:"save_inline,omitempty" help:"Let the steps wait until a checkpoint is on the disk, instead of writing a copy beside them."`
 	// ShardBytes is the most that the tensors of one file of a checkpoint take;
 	// larger sets become several files with an index. 0: never.
-	ShardBytes int64 `json:"shard_bytes"`
+	ShardBytes int64 `json:"shard_bytes" help:"Most bytes of tensors in one file of a checkpoint; larger sets become several files with an index. 0: no limit."`
+}
+
+// Recipe is what the compiled step depends on beside the declared model.
+type Recipe struct {
+	// Plain trains without quantization.
+	Plain     bool      `json:"plain" help:"Train the unquantized twin."`
+	Optimizer Optimizer `json:"optimizer" help:"AdamW." source:"Loshchilov and Hutter 2019"`
 }
 
 // The kinds of tokenizer.
@@ -75,13 +87,13 @@ const (
 
 // Tokenizer says where the run's tokenizer comes from.
 type Tokenizer struct {
-	Kind  string `json:"kind"`
-	Vocab int    `json:"vocab,omitempty"` // BPE: tokens in all
-	Path  string `json:"path,omitempty"`  // File
+	Kind  string `json:"kind" flag:"tokenizer" help:"bytes, bpe (learned from the text) or file."`
+	Vocab int    `json:"vocab,omitempty" flag:"vocab" help:"bpe: tokens in all."`
+	Path  string `json:"path,omitempty" flag:"tokenizer-path" help:"file: a tokenizer.json or a folder with one." placeholder:"PATH"`
 }
 
 // Default is a configuration for small runs: BitNet's schedule, a BPE of 512
-// tokens, 5 % held out. Dir, Device, Data.Path and Model are left to set.
+// tokens, 5 % held out. Dir, Device and Data.Path are left to set.
 //
 // The start was chosen on tiny Shakespeare with the preset nano, ternary: after
 // 200 steps 2.75 bits per byte, against 3.3 with embeddings of 0.02 too, and
@@ -90,12 +102,13 @@ func Default() Config {
 	return Config{
 		Data:      data.Config{Holdout: 0.05},
 		Tokenizer: Tokenizer{Kind: BPE, Vocab: 512},
+		Shape:     Shape{Preset: "nano"},
 		Init:      Init{Std: 0.02, Residual: []string{".o_proj.weight", ".down_proj.weight"}},
 		Rows:      8, Window: 128, Steps: 1000, Seed: 1,
-		Optimizer: Optimizer{
+		Recipe: Recipe{Optimizer: Optimizer{
 			Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Clip: 1,
-			Schedule: Schedule{Kind: BitNet, Peak: 4e-3, Warmup: 50, SecondPeak: 2.5e-3, Switch: 0.5, Decay: 0.1, Floor: 0.1},
-		},
+			Schedule: Schedule{Kind: BitNet, Peak: 4e-3, Warmup: 50, Switch: 0.5, Decay: 0.1, Floor: 0.1},
+		}},
 		ValidateEvery: 250, ValidateWindows: 128,
 		SaveEvery: 250, Keep: 2, KeepBest: 1, ShardBytes: 5e9,
 	}
@@ -140,8 +153,21 @@ func (c *Config) validate() error {
 	if !(c.Init.Std >= 0 && c.Init.Std < 10) || !(c.Init.Embedding >= 0 && c.Init.Embedding < 10) {
 		bad("standard deviations of the start are %v and %v, want 0 to 10", c.Init.Std, c.Init.Embedding)
 	}
-	c.Optimizer.validate(bad)
+	c.Recipe.validate(bad)
 	return errors.Join(errs...)
+}
+
+func (r *Recipe) validate(bad func(format string, args ...any)) { r.Optimizer.validate(bad) }
+
+// shape makes Model from Shape, if nothing else gives it.
+func (c *Config) shape() (err error) {
+	if c.From != "" || c.Declare != nil || c.Model.Hidden != 0 {
+		return nil
+	}
+	if c.Model, err = c.Shape.model(c.Window); err != nil {
+		return fmt.Errorf("train: model: %w", err)
+	}
+	return nil
 }
 
 // declare is the architecture as a function.

@@ -18,8 +18,7 @@ import (
 // the loop is the caller's. It is used by one goroutine at a time.
 type Engine struct {
 	loss   *graph.Graph
-	opt    Optimizer
-	plain  bool
+	recipe Recipe
 	dev    devices.Device
 	tokens int
 
@@ -59,12 +58,12 @@ func (in inputs) set(r *runtime.Run, b *data.Batch) {
 
 // NewEngine compiles the training step of a loss (see [Loss]) for batches of
 // exactly tokens tokens. Weights and moments are zero until SetWeights.
-func NewEngine(loss *graph.Graph, o Optimizer, plain bool, dev devices.Device, tokens int) (*Engine, error) {
-	g, err := StepGraph(loss, o, plain, nil)
+func NewEngine(loss *graph.Graph, r Recipe, dev devices.Device, tokens int) (*Engine, error) {
+	g, err := StepGraph(loss, r, nil)
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{loss: loss, opt: o, plain: plain, dev: dev, tokens: tokens}
+	e := &Engine{loss: loss, recipe: r, dev: dev, tokens: tokens}
 	if e.prog, err = runtime.Compile(g, dev, runtime.Fix(layer.TokensSym, tokens)); err != nil {
 		return nil, fmt.Errorf("train: %w", err)
 	}
@@ -200,7 +199,7 @@ func (e *Engine) Step(ctx context.Context, b *data.Batch, lr, decay float64) (Re
 }
 
 func (e *Engine) set(b *data.Batch, lr, decay float64) {
-	e.opt.hyper(&e.hyper, e.steps, lr, decay)
+	e.recipe.Optimizer.hyper(&e.hyper, e.steps, lr, decay)
 	e.in.set(e.run, b)
 	e.run.SetF32(e.hin, e.hyper[:])
 }
@@ -229,7 +228,7 @@ func scalar(ctx context.Context, r *runtime.Run, i int) (float64, error) {
 func (e *Engine) Evaluate(ctx context.Context, v *data.Validation, b *data.Batch) (Score, error) {
 	if e.eval == nil {
 		var err error
-		if e.eval, err = NewEvaluator(e.loss, e.plain, e.dev, e.tokens); err != nil {
+		if e.eval, err = NewEvaluator(e.loss, e.recipe, e.dev, e.tokens); err != nil {
 			return Score{}, err
 		}
 	}

@@ -93,7 +93,7 @@ func Evaluate(ctx context.Context, run string, o EvaluateOptions) (score Score, 
 	if err != nil {
 		return fail(err)
 	}
-	e, err := NewEvaluator(loss, cfg.Plain, o.Device, rows*window)
+	e, err := NewEvaluator(loss, cfg.Recipe, o.Device, rows*window)
 	if err != nil {
 		return score, err
 	}

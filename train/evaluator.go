@@ -39,8 +39,8 @@ type Evaluator struct {
 
 // NewEvaluator compiles a loss (see [Loss]) without gradients, for batches of
 // exactly tokens tokens.
-func NewEvaluator(loss *graph.Graph, plain bool, dev devices.Device, tokens int) (*Evaluator, error) {
-	g, err := evalGraph(loss, plain)
+func NewEvaluator(loss *graph.Graph, r Recipe, dev devices.Device, tokens int) (*Evaluator, error) {
+	g, err := evalGraph(loss, r)
 	if err != nil {
 		return nil, err
 	}

@@ -193,7 +193,7 @@ func TestLossCurve(t *testing.T) {
 			t.Run(name+"/"+dev.Name(), func(t *testing.T) {
 				r := openReference(t, name)
 				o := train.Optimizer{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, DecayAll: true}
-				e, err := train.NewEngine(r.loss(t), o, false, dev, r.rows*r.width)
+				e, err := train.NewEngine(r.loss(t), train.Recipe{Optimizer: o}, dev, r.rows*r.width)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -28,25 +28,26 @@ func Loss(declare Declare, tokens int) (*graph.Graph, error) {
 	return b.Finish(b.Name(ops.CrossEntropy(logits, targets), "loss"))
 }
 
-// pipeline is what the train pipeline needs of the optimizer.
-func (o *Optimizer) pipeline(plain bool) passes.Pipeline {
+// pipeline is the train pipeline of the recipe.
+func (r *Recipe) pipeline() passes.Pipeline {
+	o := &r.Optimizer
 	adam := passes.AdamW{Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, MaxNorm: o.Clip}
 	if !o.DecayAll {
 		adam.Decay = func(_ string, t graph.Type) bool { return t.Rank() > 1 }
 	}
-	return passes.Train(passes.TrainOptions{AdamW: adam, Plain: plain})
+	return passes.Train(passes.TrainOptions{AdamW: adam, Plain: r.Plain})
 }
 
 // StepGraph is a whole training step as one graph: params and moments are
 // states, the outputs are the loss and the gradient norm. trace, if not nil,
 // sees the graph after each pass.
-func StepGraph(loss *graph.Graph, o Optimizer, plain bool, trace passes.Trace) (*graph.Graph, error) {
+func StepGraph(loss *graph.Graph, r Recipe, trace passes.Trace) (*graph.Graph, error) {
 	for _, p := range loss.Params() {
 		if p.Out[0].Elem != graph.F32 {
 			return nil, fmt.Errorf("train: %s: param %q is %s: declare masters as f32", p.Where(), graph.SourceName(p), p.Out[0].Elem)
 		}
 	}
-	g, err := o.pipeline(plain).Run(loss, trace)
+	g, err := r.pipeline().Run(loss, trace)
 	if err != nil {
 		return nil, fmt.Errorf("train: %w", err)
 	}
@@ -54,8 +55,8 @@ func StepGraph(loss *graph.Graph, o Optimizer, plain bool, trace passes.Trace) (
 }
 
 // evalGraph is the loss in training form, without gradients.
-func evalGraph(loss *graph.Graph, plain bool) (*graph.Graph, error) {
-	g, err := passes.Eval(plain).Run(loss, nil)
+func evalGraph(loss *graph.Graph, r Recipe) (*graph.Graph, error) {
+	g, err := passes.Eval(r.Plain).Run(loss, nil)
 	if err != nil {
 		return nil, fmt.Errorf("train: %w", err)
 	}

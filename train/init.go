@@ -15,13 +15,13 @@ import (
 type Init struct {
 	// Std is the standard deviation of matrices; 0 means 1/√(their columns),
 	// which keeps the scale of what they are applied to.
-	Std float64 `json:"std"`
+	Std float64 `json:"std" help:"Standard deviation of matrices; 0: 1/√columns."`
 	// Embedding is that of tables that tokens are looked up in; 0 likewise.
-	Embedding float64 `json:"embedding"`
+	Embedding float64 `json:"embedding" help:"Standard deviation of embeddings; 0: 1/√columns."`
 	// Residual lists name endings of the matrices that write into the residual
 	// stream; their Std is divided by the root of their number, so that the
 	// stream's variance does not grow with depth (Radford et al. 2019).
-	Residual []string `json:"residual"`
+	Residual []string `json:"residual" help:"Name endings of matrices that write into the residual stream: their deviation is divided by the root of their number." source:"Radford et al. 2019"`
 }
 
 // Weights draws a value for each param of g. Rank 1 params are norm weights and

@@ -150,7 +150,7 @@ func (t *Trainer) model(ctx context.Context, sep int32) error {
 		return fmt.Errorf("train: the model has logits for %d tokens, the tokenizer has %d", n, vocab)
 	}
 	t.emit(Event{Kind: Preparing, Message: fmt.Sprintf("compiling %.2f M parameters for %s", float64(countParams(loss))/1e6, c.Device.Name())})
-	if t.engine, err = NewEngine(loss, c.Optimizer, c.Plain, c.Device, c.Rows*c.Window); err != nil {
+	if t.engine, err = NewEngine(loss, c.Recipe, c.Device, c.Rows*c.Window); err != nil {
 		return err
 	}
 	switch {

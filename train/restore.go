@@ -61,6 +61,16 @@ func openSaved(dir string) (*saved, error) {
 	return s, nil
 }
 
+// SavedConfig returns the configuration of the run in dir, as its newest
+// checkpoint holds it: without Device, Declare and Model.
+func SavedConfig(dir string) (Config, error) {
+	s, _, err := newest(dir)
+	if err != nil {
+		return Config{}, err
+	}
+	return s.Config, nil
+}
+
 // newest returns the newest undamaged checkpoint of a run, and why newer ones
 // were passed over.
 func newest(dir string) (s *saved, damaged []error, err error) {

@@ -45,7 +45,7 @@ func New(cfg Config) (*Trainer, error) {
 	if err := cfg.absolute(); err != nil {
 		return nil, err
 	}
-	if err := cfg.validate(); err != nil {
+	if err := errors.Join(cfg.shape(), cfg.validate()); err != nil {
 		return nil, err
 	}
 	steps, err := listSteps(filepath.Join(cfg.Dir, checkpointsDir))
@@ -88,6 +88,9 @@ func Resume(dir string, change func(*Config)) (*Trainer, error) {
 	}
 	if from.Custom && cfg.Declare == nil {
 		return nil, fmt.Errorf("train: %s trains an architecture of its own: set Declare to resume it", dir)
+	}
+	if cfg.Shape != from.Config.Shape {
+		return nil, fmt.Errorf("train: %s trains a model of %+v; resuming cannot make it %+v: start a new run", dir, from.Config.Shape, cfg.Shape)
 	}
 	if err := cfg.absolute(); err != nil {
 		return nil, err

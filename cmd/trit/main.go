@@ -57,7 +57,7 @@ func main() {
 // run is main without the process: it parses args, runs the verb and returns
 // the exit code.
 func run(ctx context.Context, args []string, out, errw io.Writer) int {
-	var c cli
+	c := cli{Train: trainCmd{settings: newSettings()}}
 	exit := -1
 	parser, err := kong.New(&c,
 		kong.Name("trit"),

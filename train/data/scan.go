@@ -19,18 +19,18 @@ import (
 // Config says which texts to use.
 type Config struct {
 	// Path is a folder, searched recursively, or a single file.
-	Path string `json:"path"`
+	Path string `json:"path" flag:"data" help:"Folder of text files, or one file." placeholder:"PATH"`
 	// Include and Exclude are patterns of [Match] over paths relative to Path.
 	// Without Include every file counts. Hidden files and folders, empty files
 	// and files with a NUL byte in their first 8000 are always left out.
-	Include []string `json:"include,omitempty"`
-	Exclude []string `json:"exclude,omitempty"`
+	Include []string `json:"include,omitempty" flag:"include" help:"Only files that match, such as '*.go'." placeholder:"GLOB"`
+	Exclude []string `json:"exclude,omitempty" flag:"exclude" help:"Leave out files that match." placeholder:"GLOB"`
 	// Holdout is the share of files kept for validation, in (0, 1). Of a
 	// single file it is the share of the text, at its end.
-	Holdout float64 `json:"holdout"`
+	Holdout float64 `json:"holdout" flag:"holdout" help:"Share of files kept for validation; of a single file, the end of its text."`
 	// Cache is the folder for tokenized texts; several runs may share one.
 	// Empty means a folder that the caller chooses.
-	Cache string `json:"cache,omitempty"`
+	Cache string `json:"cache,omitempty" flag:"data-cache" help:"Folder for tokenized texts, which several runs may share; in the run folder by default." placeholder:"DIR"`
 }
 
 // Part is a document: a file, or a stretch of one.

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestTrainConfig writes a configuration, trains from it with one setting
+// overridden by a flag, and finds both in the run.
+func TestTrainConfig(t *testing.T) {
+	dir := t.TempDir()
+	texts, runDir, file := filepath.Join(dir, "t.txt"), filepath.Join(dir, "run"), filepath.Join(dir, "run.yaml")
+	if err := os.WriteFile(texts, []byte(strings.Repeat("the quick brown fox. ", 60)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	printed := ok(t, []string{"peak: 0.002", "# Peak learning rate.", "Ma et al. 2024"}, "train", "--print-config", "--data", texts, "--out", runDir, "--lr", "2e-3",
+		"--hidden", "32", "--ffn", "64", "--heads", "2", "--kv-heads", "1", "--layers", "1", "--tokenizer", "bytes", "--window", "16", "--rows", "2", "--steps", "2", "--holdout", "0.3")
+	if err := os.WriteFile(file, []byte(printed), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if again := ok(t, nil, "train", "--print-config", "--config", file); again != printed {
+		t.Errorf("printed, read and printed:\n%s", again)
+	}
+	ok(t, []string{"step 3/3"}, "train", "--config", file, "--steps", "3")
+	ok(t, []string{"steps: 3", "peak: 0.002", "kind: bytes", "hidden: 32"}, "train", "--print-config", "--resume", "--out", runDir)
+	ok(t, []string{"steps: 3", "keep: 5"}, "train", "--print-config", "--resume", "--out", runDir, "--keep", "5")
+	for args, want := range map[string]string{
+		"--resume --out " + runDir + " --hidden 64":    "start a new run",
+		"--config " + file + " --tokenizer nosuchfile": "nosuchfile",
+		"--config " + file + " --rows x":               "--rows",
+		"--data x":                                     "--out",
+		"--data x --out " + dir + " --preset 2b4t":     "published model",
+	} {
+		if out, code := trit(t, append([]string{"train"}, strings.Fields(args)...)...); code == 0 || !strings.Contains(out, want) {
+			t.Errorf("train %s: exit %d, no %q in %s", args, code, want, out)
+		}
+	}
+	bad := filepath.Join(dir, "bad.yaml")
+	if err := os.WriteFile(bad, []byte("steps: 1\nstps: 2\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := trit(t, "train", "--config", bad); code == 0 || !strings.Contains(out, "bad.yaml:2: unknown key stps") {
+		t.Errorf("exit %d, %s", code, out)
+	}
+}
