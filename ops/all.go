@@ -11,6 +11,7 @@ func All() []*graph.OpDef {
 		RMSNormOp.OpDef, RMSNormGradOp.OpDef, MatMulOp.OpDef, RoPEOp.OpDef,
 		AttentionOp.OpDef, AttentionGradOp.OpDef, CachedAttentionOp.OpDef, KVAppendOp.OpDef,
 		SoftmaxOp.OpDef, SoftmaxGradOp.OpDef, CrossEntropyOp.OpDef, CrossEntropyGradOp.OpDef,
+		DistillOp.OpDef, DistillGradOp.OpDef, RelationOp.OpDef, RelationGradOp.OpDef,
 		SqSumOp.OpDef, ClipOp.OpDef, AdamWOp.OpDef, AccumulateOp.OpDef,
 		QuantActOp.OpDef, FakeQuantOp.OpDef,
 		SubOp.OpDef, DivOp.OpDef, CompareOp.OpDef, ReLUOp.OpDef, ReLUGradOp.OpDef,

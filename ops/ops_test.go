@@ -89,6 +89,27 @@ func cases() map[string][]opcheck.Case {
 		return lse
 	}
 	logits := f(rows, 11)
+	distill, relation := ops.DistillAttrs{Temperature: 2, Ignore: -100}, ops.RelationAttrs{Heads: 2}
+	// gradOf is the operands of a divergence's gradient.
+	gradOf := func(op *graph.OpDef, attrs any, in ...graph.Tensor) []graph.Tensor {
+		var types []graph.Type
+		for _, t := range in {
+			types = append(types, t.Type())
+		}
+		outs, err := op.InferTypes(attrs, types)
+		if err != nil {
+			panic(err)
+		}
+		var made []graph.Tensor
+		for _, t := range outs {
+			dims, _ := t.Shape.Eval(nil)
+			made = append(made, graph.NewTensor(t.Elem, dims...))
+		}
+		if err := op.Run(attrs, in, made); err != nil {
+			panic(err)
+		}
+		return append(append(in, made[1:]...), graph.FromF32([]float32{1}))
+	}
 	hyper := graph.FromF32([]float32{0.01, 0.1, 0.1, 0.3}, 4)
 	adam := ops.AdamWAttrs{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 1}
 	scalar := func(v float32) graph.Tensor { return graph.FromF32([]float32{v}) }
@@ -171,7 +192,14 @@ func cases() map[string][]opcheck.Case {
 		"softmax.grad":       {{In: []graph.Tensor{f(rows, 5), f(rows, 5)}, Sym: rows}},
 		"cross_entropy":      {{Attrs: ignore, In: []graph.Tensor{logits, targets}, Sym: rows, Wrt: []int{0}}},
 		"cross_entropy.grad": {{Attrs: ignore, In: []graph.Tensor{logits, targets, lse(logits), scalar(1)}, Sym: rows}},
-		"sqsum":              {{In: []graph.Tensor{f(rows, 5)}, Sym: rows}},
+		"distill": {
+			{Attrs: distill, In: []graph.Tensor{logits, f(rows, 11), targets}, Sym: rows, Wrt: []int{0}},
+			{Name: "warm", Attrs: ops.DistillAttrs{Temperature: 5, Ignore: -100}, In: []graph.Tensor{logits, f(rows, 11), targets}, Sym: rows, Wrt: []int{0}},
+		},
+		"distill.grad":  {{Attrs: distill, In: gradOf(ops.DistillOp.OpDef, distill, logits, f(rows, 11), targets), Sym: rows}},
+		"relation":      {{Attrs: relation, In: []graph.Tensor{f(rows, 6), f(rows, 8), seq}, Sym: rows, Wrt: []int{0}}},
+		"relation.grad": {{Attrs: relation, In: gradOf(ops.RelationOp.OpDef, relation, f(rows, 6), f(rows, 8), seq), Sym: rows}},
+		"sqsum":         {{In: []graph.Tensor{f(rows, 5)}, Sym: rows}},
 		"clip": {
 			{Name: "clips", Attrs: ops.ClipAttrs{Max: 1}, In: []graph.Tensor{scalar(4), scalar(5), scalar(0)}},
 			{Name: "off", In: []graph.Tensor{scalar(4)}},
