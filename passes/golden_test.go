@@ -50,6 +50,15 @@ func underTest() map[string]passes.Pass {
 			o.Shard = a
 			return passes.Pipeline{passes.Grad(nil), passes.AllReduce(a, true, nil), passes.Optimizer(o)}.Run(g, nil)
 		}},
+		passes.LoRA(func(p string) passes.Adapter {
+			if strings.HasPrefix(p, "big") {
+				return passes.Adapter{Rank: 2, Scale: 0.5}
+			}
+			return passes.Adapter{}
+		}),
+		passes.Freeze(func(p string) passes.Frozen {
+			return map[string]passes.Frozen{"float": passes.Float, "packed": passes.Dequantized}[p]
+		}),
 		{Name: "optimizer", Run: func(g *graph.Graph) (*graph.Graph, error) {
 			return passes.Pipeline{passes.Grad(nil), passes.Optimizer(adam)}.Run(g, nil)
 		}},
