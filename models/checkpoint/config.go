@@ -58,6 +58,9 @@ type Config struct {
 
 	Elem graph.DType // element type of the model's floats, as declared
 	Form Form
+	// Float is a model without quantization, whose masters are used as they are;
+	// see [FullPrecision].
+	Float bool
 
 	// Extra holds config.json fields that mean nothing here, to write them back.
 	Extra map[string]json.RawMessage

@@ -22,15 +22,11 @@ type ggufSource struct {
 }
 
 func openGGUF(dir folder, name string, opts []Option) (*Model, error) {
-	var o options
-	for _, opt := range opts {
-		opt(&o)
-	}
 	b, err := dir.open(name)
 	if err != nil {
 		return nil, err
 	}
-	m, err := parseGGUF(dir.path(name), b, o)
+	m, err := parseGGUF(dir.path(name), b, apply(opts))
 	if err != nil {
 		b.close()
 		return nil, fmt.Errorf("%s: %w", dir.path(name), err)

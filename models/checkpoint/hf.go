@@ -31,12 +31,12 @@ type shard struct {
 
 // openHF opens the folder. only restricts it to one safetensors file, as when
 // the user named that file; otherwise the index or the usual name decides.
-func openHF(dir folder, only string) (*Model, error) {
+func openHF(dir folder, only string, o options) (*Model, error) {
 	text, err := dir.read("config.json")
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := parseHFConfig(text)
+	cfg, err := parseHFConfig(text, o)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir.path("config.json"), err)
 	}

@@ -56,18 +56,17 @@ func (f *fields) get(key string, v any) bool {
 }
 
 // parseHFConfig reads config.json. Defaults are those of transformers'
-// BitNetConfig where a published file may leave a key out.
-func parseHFConfig(text []byte) (*hfConfig, error) {
+// BitNetConfig, or LlamaConfig, where a published file may leave a key out.
+func parseHFConfig(text []byte, o options) (*hfConfig, error) {
 	f, err := parseFields(text)
 	if err != nil {
 		return nil, err
 	}
-	c := &hfConfig{Config: Config{
-		Act: ReLU2, NormEps: 1e-5, Theta: 500000, BOS: -1, Pad: -1, Elem: graph.F32,
-	}}
+	c := &hfConfig{}
 	var arch []string
 	f.get("architectures", &arch)
 	f.get("model_type", &c.ModelType)
+	c.setDefaults(arch)
 	f.get("_name_or_path", &c.Name)
 	f.get("vocab_size", &c.Vocab)
 	f.get("hidden_size", &c.Hidden)
@@ -113,7 +112,7 @@ func parseHFConfig(text []byte) (*hfConfig, error) {
 	if err := c.setFamily(arch); err != nil {
 		return nil, err
 	}
-	if err := c.setQuantization(f); err != nil {
+	if err := c.setQuantization(f, o); err != nil {
 		return nil, err
 	}
 	// Remote code of the original folder would not be beside a written one.
@@ -169,26 +168,27 @@ func (f *fields) rope(c *Config) {
 	}
 }
 
-// setFamily accepts the families that are BitNet b1.58 in transformers' sense.
+// setFamily accepts the families that are BitNet b1.58 in transformers' sense,
+// and those that are so without quantization.
 func (c *hfConfig) setFamily(arch []string) error {
-	known := []string{"BitNetForCausalLM", "BitnetForCausalLM", "LlamaForCausalLM"}
+	const want = "only BitNetForCausalLM, LlamaForCausalLM and MistralForCausalLM"
 	for _, a := range arch {
-		if !slices.Contains(known, a) {
-			return fmt.Errorf("architecture %s is not supported, only BitNetForCausalLM, and LlamaForCausalLM with BitNet quantization", a)
+		if f, ok := families[a]; !ok || f.reason != "" {
+			return fmt.Errorf("architecture %s is not supported, %s%s", a, want, unreadable(arch, ""))
 		}
 	}
 	switch c.ModelType {
-	case "bitnet", "llama":
+	case "bitnet", "llama", "mistral":
 	case "":
-		if !slices.Contains(arch, known[0]) {
+		if len(arch) == 0 {
 			return errors.New("neither model_type nor architectures names a model")
 		}
-		c.ModelType = "bitnet"
+		c.ModelType = families[arch[0]].modelType
 	default:
-		return fmt.Errorf("model_type %q is not supported, only bitnet, and llama with BitNet quantization", c.ModelType)
+		return fmt.Errorf("model_type %q is not supported, only bitnet, llama and mistral%s", c.ModelType, unreadable(nil, c.ModelType))
 	}
 	// The first published models call themselves llama but are BitNet.
-	if slices.Contains(arch, known[1]) {
+	if slices.Contains(arch, "BitnetForCausalLM") {
 		c.ModelType = "bitnet"
 	}
 	return nil
@@ -196,14 +196,15 @@ func (c *hfConfig) setFamily(arch []string) error {
 
 // setQuantization reads quantization_config; see transformers'
 // quantizer_bitnet.py for the defaults.
-func (c *hfConfig) setQuantization(f *fields) error {
+func (c *hfConfig) setQuantization(f *fields, o options) error {
 	var raw json.RawMessage
+	var window int
+	f.get("sliding_window", &window)
 	if !f.get("quantization_config", &raw) {
-		if c.ModelType == "llama" {
-			return errors.New("a llama model without quantization_config has no ternary weights")
-		}
-		c.warnings = append(c.warnings, "config.json has no quantization_config; the weights are taken as BitNet masters")
-		return nil
+		return c.setFloat(o, window)
+	}
+	if c.ModelType == "mistral" {
+		return errors.New("model_type \"mistral\" with quantization_config is not supported, only bitnet and llama")
 	}
 	q, err := parseFields(raw)
 	if err != nil {
@@ -285,8 +286,10 @@ func (c *Config) encode() ([]byte, error) {
 	if c.Form == Ternary {
 		mode = "offline"
 	}
-	m["quantization_config"] = map[string]string{
-		"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": mode,
+	if !c.Float {
+		m["quantization_config"] = map[string]string{
+			"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": mode,
+		}
 	}
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {

@@ -46,6 +46,9 @@ func WriteFolder(ctx context.Context, m *Model, dir string, o FolderOptions) err
 	if o.Form == Masters && cfg.Form == Ternary {
 		return fmt.Errorf("write %s: %w", dir, errMastersGone)
 	}
+	if cfg.Float && o.Form == Ternary {
+		return fmt.Errorf("write %s: a model without quantization has no ternary form; train one from it with trit train --init", dir)
+	}
 	cfg.Form = o.Form
 	text, err := cfg.encode()
 	if err != nil {

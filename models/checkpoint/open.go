@@ -15,6 +15,14 @@ type Option func(*options)
 
 type options struct {
 	order I2SOrder
+	float bool
+}
+
+func apply(opts []Option) (o options) {
+	for _, f := range opts {
+		f(&o)
+	}
+	return o
 }
 
 // Open opens a Hugging Face folder, one safetensors file beside its
@@ -37,7 +45,7 @@ func OpenFS(fsys fs.FS, opts ...Option) (*Model, error) {
 
 func openFolder(dir folder, opts []Option) (*Model, error) {
 	if _, err := fs.Stat(dir.fs, "config.json"); err == nil {
-		return openHF(dir, "")
+		return openHF(dir, "", apply(opts))
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -64,7 +72,7 @@ func openFile(dir folder, name string, opts []Option) (*Model, error) {
 	case "gguf":
 		return openGGUF(dir, name, opts)
 	case "safetensors":
-		return openHF(dir, name)
+		return openHF(dir, name, apply(opts))
 	case "":
 		return nil, fmt.Errorf("%s: neither GGUF nor safetensors", dir.path(name))
 	default:

@@ -9,7 +9,7 @@ import (
 // ProbeConfig judges a config.json before the weights are there, so that an
 // unsupported model is refused without downloading it.
 func ProbeConfig(text []byte) (Config, error) {
-	c, err := parseHFConfig(text)
+	c, err := parseHFConfig(text, options{})
 	if err != nil {
 		return Config{}, fmt.Errorf("config.json: %w", err)
 	}

@@ -620,7 +620,7 @@ func FuzzConfig(f *testing.F) {
 	f.Add([]byte(`null`))
 	f.Add([]byte(`{"hidden_size":9223372036854775807,"num_attention_heads":2}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		c, err := parseHFConfig(text)
+		c, err := parseHFConfig(text, options{})
 		if err != nil {
 			return
 		}
@@ -628,7 +628,7 @@ func FuzzConfig(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := parseHFConfig(out)
+		again, err := parseHFConfig(out, options{})
 		if err != nil {
 			t.Fatalf("%v in what was written for %s: %s", err, text, out)
 		}
