@@ -218,6 +218,9 @@ func (s *Session) Vocab() int { return s.vocab }
 // Context is the most tokens that one sequence can hold.
 func (s *Session) Context() int { return s.width * s.size }
 
+// Sequences is the most sequences that can be open at once.
+func (s *Session) Sequences() int { return len(s.seqs) }
+
 // Blocks is how many cache blocks there are.
 func (s *Session) Blocks() int { return len(s.blocks.refs) }
 

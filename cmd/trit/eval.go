@@ -9,6 +9,7 @@ import (
 
 type evalCmd struct {
 	PPL     pplCmd     `cmd:"" name:"ppl" help:"Perplexity and bits per byte of a text file."`
+	Choices choicesCmd `cmd:"" help:"Accuracy on multiple-choice questions, in JSONL or as lm-evaluation-harness logs them."`
 	Heldout heldoutCmd `cmd:"" help:"Bits per byte of a run on its held-out files, beside gzip."`
 }
 

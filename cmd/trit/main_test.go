@@ -165,3 +165,26 @@ func TestBatchGoesOn(t *testing.T) {
 		}
 	}
 }
+
+func TestEvalChoices(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "go.jsonl")
+	const text = `{"context": "func (b *Buffer) Write(p []byte) (n int, err", "choices": ["error)", "zebra"], "gold": "A"}
+{"context": "\tif err != nil {\n\t\treturn", "choices": ["err", "xylophone"], "gold": 1}
+`
+	if err := os.WriteFile(file, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(dir, "results")
+	first := ok(t, []string{"go", "0.5000 ± 0.5000", "acc_norm"}, "eval", "choices", "-", file, "--out", out)
+	if again := ok(t, nil, "eval", "choices", "-", file, "--out", out, "--parallel", "1"); again != first {
+		t.Errorf("started again: %s, first %s", again, first)
+	}
+	ok(t, []string{`"acc_bytes"`, `"stderr": 0.5`}, "eval", "choices", "-", file, "--json")
+	if err := os.WriteFile(file, []byte(text+"{\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := trit(t, "eval", "choices", "-", file); code != 1 || !strings.Contains(out, file+":3: ") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+}
