@@ -212,6 +212,11 @@ func cases() map[string][]opcheck.Case {
 			{In: []graph.Tensor{f(rows, 5), f(rows, 5), scalar(0)}, Sym: rows},
 			{Name: "first", In: []graph.Tensor{f(rows, 5), f(rows, 5), scalar(1)}, Sym: rows},
 		},
+		"quant.blend": {
+			{In: []graph.Tensor{f(rows, 5), f(rows, 5), scalar(0.3)}, Sym: rows, Through: []int{0}},
+			{Name: "whole", In: []graph.Tensor{f(rows, 5), f(rows, 5), scalar(1)}, Sym: rows, Through: []int{0}},
+			{Name: "not yet", In: []graph.Tensor{f(rows, 5), f(rows, 5), scalar(0)}, Sym: rows, Through: []int{0}},
+		},
 		"quant.act": {
 			{Attrs: ops.Int8, In: []graph.Tensor{f(rows, 5)}, Sym: rows},
 			{Name: "4 bits", Attrs: ops.QuantAttrs{Bits: 4, Round: "even"}, In: []graph.Tensor{f(rows, 5)}, Sym: rows},

@@ -38,6 +38,8 @@ type TrainOptions struct {
 	// Plain trains without quantization: every BitLinear becomes an ordinary
 	// linear layer. It is the twin that a ternary model is compared with.
 	Plain bool
+	// Warm lets quantization set in gradually; see WarmQuantize.
+	Warm bool
 	Spread
 }
 
@@ -81,6 +83,9 @@ func Train(o TrainOptions) Pipeline {
 		quantize = DropQuantize()
 	}
 	p := Pipeline{quantize, Inline(nil), FoldTransposes(), CSE()}
+	if o.Warm {
+		p = append(p, WarmQuantize())
+	}
 	if o.weighed() {
 		p = append(p, WeighLoss())
 	}
@@ -122,6 +127,9 @@ var Order = []Constraint{
 	{"insert-quantize", "inline", "a bitlinear is inlined too, but inside a pass that dumps can show"},
 	{"inline", "fold-transposes", "the transposes stand before quantizers inside a bitlinear"},
 	{"fold-transposes", "grad", "a gradient then has the form that its param is stored in"},
+	{"fold-transposes", "warm-quantize", "transposes move through a quantizer, not through a blend"},
+	{"cse", "warm-quantize", "projections that share a quantizer then share its blend"},
+	{"warm-quantize", "grad", "a blend has a gradient of its own"},
 	{"inline", "grad", "fused ops have no gradient of their own"},
 	{"weigh-loss", "grad", "gradients are those of the weighed loss"},
 	{"grad", "accumulate", "it consumes the gradients among the outputs"},

@@ -74,8 +74,9 @@ type Config struct {
 // Recipe is what the compiled step depends on beside the declared model.
 type Recipe struct {
 	// Plain trains without quantization.
-	Plain     bool      `json:"plain" help:"Train the unquantized twin."`
-	Optimizer Optimizer `json:"optimizer" help:"AdamW." source:"Loshchilov and Hutter 2019"`
+	Plain        bool         `json:"plain" help:"Train the unquantized twin."`
+	Quantization Quantization `json:"quantization" help:"Quantization-aware training."`
+	Optimizer    Optimizer    `json:"optimizer" help:"AdamW." source:"Loshchilov and Hutter 2019"`
 }
 
 // The kinds of tokenizer.
@@ -105,10 +106,13 @@ func Default() Config {
 		Shape:     Shape{Preset: "nano"},
 		Init:      Init{Std: 0.02, Residual: []string{".o_proj.weight", ".down_proj.weight"}},
 		Rows:      8, Window: 128, Steps: 1000, Seed: 1,
-		Recipe: Recipe{Optimizer: Optimizer{
-			Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Clip: 1,
-			Schedule: Schedule{Kind: BitNet, Peak: 4e-3, Warmup: 50, Switch: 0.5, Decay: 0.1, Floor: 0.1},
-		}},
+		Recipe: Recipe{
+			Quantization: Quantization{Warmup: WarmupNone, WarmupSteps: 1000},
+			Optimizer: Optimizer{
+				Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Clip: 1,
+				Schedule: Schedule{Kind: BitNet, Peak: 4e-3, Warmup: 50, Switch: 0.5, Decay: 0.1, Floor: 0.1},
+			},
+		},
 		ValidateEvery: 250, ValidateWindows: 128,
 		SaveEvery: 250, Keep: 2, KeepBest: 1, ShardBytes: 5e9,
 	}
@@ -157,7 +161,10 @@ func (c *Config) validate() error {
 	return errors.Join(errs...)
 }
 
-func (r *Recipe) validate(bad func(format string, args ...any)) { r.Optimizer.validate(bad) }
+func (r *Recipe) validate(bad func(format string, args ...any)) {
+	r.Quantization.validate(r.Plain, bad)
+	r.Optimizer.validate(bad)
+}
 
 // shape makes Model from Shape, if nothing else gives it.
 func (c *Config) shape() (err error) {

@@ -27,7 +27,9 @@ type Engine struct {
 	in    inputs
 	hyper [4]float32
 	hin   runtime.Input
-	steps int // updates done, which the moments' correction depends on
+	warm  [1]float32    // λ
+	win   runtime.Input // if quantization warms up
+	steps int           // updates done, which the moments' correction depends on
 
 	eval *Evaluator // compiled when first needed
 }
@@ -69,6 +71,9 @@ func NewEngine(loss *graph.Graph, r Recipe, dev devices.Device, tokens int) (*En
 	}
 	if e.in, err = findInputs(e.prog); err == nil {
 		e.hin, err = e.prog.Input(passes.HyperInput)
+	}
+	if err == nil && r.Quantization.warms() {
+		e.win, err = e.prog.Input(passes.LambdaInput)
 	}
 	if err == nil {
 		e.run, err = e.prog.NewRun()
@@ -202,6 +207,10 @@ func (e *Engine) set(b *data.Batch, lr, decay float64) {
 	e.recipe.Optimizer.hyper(&e.hyper, e.steps, lr, decay)
 	e.in.set(e.run, b)
 	e.run.SetF32(e.hin, e.hyper[:])
+	if q := &e.recipe.Quantization; q.warms() {
+		e.warm[0] = float32(q.Lambda(e.steps))
+		e.run.SetF32(e.win, e.warm[:])
+	}
 }
 
 // Profile is Step with a measurement of each kernel call.

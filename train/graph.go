@@ -35,7 +35,7 @@ func (r *Recipe) pipeline() passes.Pipeline {
 	if !o.DecayAll {
 		adam.Decay = func(_ string, t graph.Type) bool { return t.Rank() > 1 }
 	}
-	return passes.Train(passes.TrainOptions{AdamW: adam, Plain: r.Plain})
+	return passes.Train(passes.TrainOptions{AdamW: adam, Plain: r.Plain, Warm: r.Quantization.warms()})
 }
 
 // StepGraph is a whole training step as one graph: params and moments are

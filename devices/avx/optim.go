@@ -54,6 +54,14 @@ func (u *unit) optimizerKernels() []devices.Kernel {
 			},
 		}),
 		u.row(devices.Kernel{
+			Name: "quant.blend.f32", Op: ops.BlendOp.OpDef, Order: "each",
+			InPlace: []graph.Update{{In: 0, Out: 0}, {In: 1, Out: 0}},
+			Bind: func(c *devices.Call) (devices.Launch, error) {
+				x, q, lambda, y := f32(c.In[0]), f32(c.In[1]), f32(c.In[2]), f32(c.Out[0])
+				return rowChunks(c, len(y), 1, func(from, to int) { ops.BlendF32(y[from:to], x[from:to], q[from:to], lambda[0]) }), nil
+			},
+		}),
+		u.row(devices.Kernel{
 			Name: "accumulate.f32", Op: ops.AccumulateOp.OpDef, Order: "each",
 			Bind: func(c *devices.Call) (devices.Launch, error) {
 				acc, x, first := f32(c.In[0]), f32(c.In[1]), f32(c.In[2])

@@ -49,6 +49,7 @@ func Known() map[*graph.OpDef]Op {
 		ops.ClipOp.OpDef:          {clip, rounded},
 		ops.AdamWOp.OpDef:         {adamw, Tolerance{Each: 1e-5, Abs: 1e-8}},
 		ops.AccumulateOp.OpDef:    {accumulate, exact},
+		ops.BlendOp.OpDef:         {blend, exact},
 
 		ops.AttentionOp.OpDef:       {attention, summed},
 		ops.AttentionGradOp.OpDef:   {attentionGrad, cancelled},
@@ -196,4 +197,14 @@ func accumulate(r *Rand) []Case {
 		}
 	}
 	return cs
+}
+
+func blend(r *Rand) []Case {
+	var cs []Case
+	for _, n := range []int{1, 7, 33, 5001, 40000} {
+		for _, lambda := range []float32{-1, 0, 0.3, 1, 2} {
+			cs = append(cs, Case{Attrs: graph.None{}, In: []graph.Tensor{r.F32(n), r.F32(n), r.Fill(lambda)}})
+		}
+	}
+	return append(cs, Case{Attrs: graph.None{}, In: []graph.Tensor{r.Wild(9, 43), r.Wild(9, 43), r.Fill(0.7)}, Rows: []int{0, 1}, Note: "of every size"})
 }
