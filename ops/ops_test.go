@@ -212,6 +212,7 @@ func cases() map[string][]opcheck.Case {
 			{In: []graph.Tensor{f(rows, 5), f(rows, 5), scalar(0)}, Sym: rows},
 			{Name: "first", In: []graph.Tensor{f(rows, 5), f(rows, 5), scalar(1)}, Sym: rows},
 		},
+		"ema": {{Attrs: ops.EMAAttrs{Decay: 0.9}, In: []graph.Tensor{f(rows, 5), f(rows, 5)}, Sym: rows}},
 		"quant.blend": {
 			{In: []graph.Tensor{f(rows, 5), f(rows, 5), scalar(0.3)}, Sym: rows, Through: []int{0}},
 			{Name: "whole", In: []graph.Tensor{f(rows, 5), f(rows, 5), scalar(1)}, Sym: rows, Through: []int{0}},

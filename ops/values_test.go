@@ -65,6 +65,7 @@ func TestValues(t *testing.T) {
 		{"matmul ta tb", ops.MatMulOp.OpDef, ops.MatMulAttrs{TA: true, TB: true}, []graph.Tensor{mat(3, 1, 2, 3, 4, 5, 6), mat(2, 1, 10, 100, 1000)}, [][]float32{{41, 4100, 52, 5200, 63, 6300}}},
 		{"rope, a quarter turn", ops.RoPEOp.OpDef, ops.RoPEAttrs{Theta: 1, HeadDim: 2}, []graph.Tensor{mat(4, 1, 0, 0, 1, 1, 2, 3, 4), i32(0, 0)}, [][]float32{{1, 0, 0, 1, 1, 2, 3, 4}}},
 		{"quant.fake", ops.FakeQuantOp.OpDef, ops.QuantAttrs{Bits: 4, Round: "even"}, []graph.Tensor{mat(4, 7, 0.5, 1.5, -2.5)}, [][]float32{{7, 0, 2, -2}}},
+		{"ema", ops.EMAOp.OpDef, ops.EMAAttrs{Decay: 0.75}, []graph.Tensor{vec(1, -4), vec(3, -4)}, [][]float32{{1.5, -4}}},
 		{"quant.blend", ops.BlendOp.OpDef, none, []graph.Tensor{vec(1, -4), vec(3, 0), scalar0(0.25)}, [][]float32{{1.5, -3}}},
 		{"quant.blend is exact at its ends", ops.BlendOp.OpDef, none, []graph.Tensor{vec(1e-8, 1), vec(1e8, nan), scalar0(0)}, [][]float32{{1e-8, 1}}},
 		{"quant.blend is exact at its ends too", ops.BlendOp.OpDef, none, []graph.Tensor{vec(1e8, nan), vec(1e-8, 1), scalar0(1)}, [][]float32{{1e-8, 1}}},

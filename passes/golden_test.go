@@ -59,6 +59,11 @@ func underTest() map[string]passes.Pass {
 		passes.Freeze(func(p string) passes.Frozen {
 			return map[string]passes.Frozen{"float": passes.Float, "packed": passes.Dequantized}[p]
 		}),
+		{Name: "ema", Run: func(g *graph.Graph) (*graph.Graph, error) {
+			o := adam
+			o.EMA = 0.9
+			return passes.Pipeline{passes.Grad(nil), passes.Optimizer(o)}.Run(g, nil)
+		}},
 		{Name: "optimizer", Run: func(g *graph.Graph) (*graph.Graph, error) {
 			return passes.Pipeline{passes.Grad(nil), passes.Optimizer(adam)}.Run(g, nil)
 		}},

@@ -49,6 +49,9 @@ type AdamW struct {
 	MaxNorm           float64 // global gradient norm; 0 does not clip
 	// Decay reports whether a param's weights decay; nil: every param's.
 	Decay func(param string, t graph.Type) bool
+	// EMA, if above 0, keeps a moving average of each param beside it; see
+	// ops.EMAOp and Average.
+	EMA float64
 	// Want must be the one given to Grad.
 	Want func(param string) bool
 	// Shard, with more than one rank, says that gradients are parts, as
@@ -66,6 +69,9 @@ const (
 	Moment1 = "adam.m/"
 	Moment2 = "adam.v/"
 )
+
+// Average precedes a param's name in that of its moving average.
+const Average = "ema/"
 
 // Optimizer turns trained params into states and replaces their gradients among
 // the outputs by AdamW updates in place. The outputs become the original ones
@@ -116,7 +122,10 @@ func Optimizer(o AdamW) Pass {
 			p := ops.AdamWOp.Emit(a, byName[name], grads[i],
 				b.State(Moment1+name, graph.F32, t.Shape...), b.State(Moment2+name, graph.F32, t.Shape...), hyper, clip[0])
 			if sharded {
-				collective.AllGather(p[0], o.Shard)
+				p = []graph.Value{collective.AllGather(p[0], o.Shard)}
+			}
+			if o.EMA > 0 {
+				ops.EMAOp.Emit(ops.EMAAttrs{Decay: o.EMA}, b.State(Average+name, graph.F32, params[i].Out[0].Shape...), p[0])
 			}
 		}
 		return b.Finish(append(outs, b.Name(clip[1], "grad_norm"))...)

@@ -106,25 +106,30 @@ func (e *Engine) Params() []string {
 }
 
 // State is what training changes: params and moments by name, and the number of
-// updates they have seen.
+// updates they have seen. With Optimizer.EMA, Weights are the averages, which are
+// the model, and the params they follow are among the Moments, as Master+param.
 type State struct {
 	Weights map[string]graph.Tensor
 	Moments map[string]graph.Tensor // by passes.Moment1+param and passes.Moment2+param; nil: zeros
 	Steps   int
 }
 
+// Master precedes a param's name in State.Moments.
+const Master = "master/"
+
 // SetState sets params, moments and the number of updates.
 func (e *Engine) SetState(ctx context.Context, s State) error {
 	var errs []error
-	set := func(name string, from map[string]graph.Tensor) {
+	has := func(from map[string]graph.Tensor, name string) bool { _, ok := from[name]; return ok }
+	set := func(state, name string, from map[string]graph.Tensor) {
 		t, ok := from[name]
 		if !ok {
-			errs = append(errs, fmt.Errorf("train: no tensor for state %q", name))
+			errs = append(errs, fmt.Errorf("train: no tensor %q for state %q", name, state))
 			return
 		}
 		w, err := t.ToF32()
 		if err == nil {
-			err = e.run.WriteState(ctx, name, w)
+			err = e.run.WriteState(ctx, state, w)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("train: %s: %w", name, err))
@@ -132,10 +137,21 @@ func (e *Engine) SetState(ctx context.Context, s State) error {
 	}
 	for _, p := range e.loss.Params() {
 		name := graph.SourceName(p)
-		set(name, s.Weights)
+		switch {
+		case e.recipe.Optimizer.EMA == 0 && !has(s.Moments, Master+name):
+			set(name, name, s.Weights)
+		case e.recipe.Optimizer.EMA == 0: // averaging ends: what follows is the params' own
+			set(name, Master+name, s.Moments)
+		case has(s.Moments, Master+name):
+			set(name, Master+name, s.Moments)
+			set(passes.Average+name, name, s.Weights)
+		default: // averaging begins
+			set(name, name, s.Weights)
+			set(passes.Average+name, name, s.Weights)
+		}
 		for _, m := range []string{passes.Moment1 + name, passes.Moment2 + name} {
 			if s.Moments != nil {
-				set(m, s.Moments)
+				set(m, m, s.Moments)
 				continue
 			}
 			dims, err := p.Out[0].Shape.Eval(nil)
@@ -162,16 +178,21 @@ func (e *Engine) StateTo(ctx context.Context, s *State) error {
 		s.Weights, s.Moments = map[string]graph.Tensor{}, map[string]graph.Tensor{}
 	}
 	s.Steps = e.steps
+	type copied struct {
+		state, name string
+		to          map[string]graph.Tensor
+	}
 	for _, name := range e.Params() {
-		for _, f := range []struct {
-			name string
-			to   map[string]graph.Tensor
-		}{{name, s.Weights}, {passes.Moment1 + name, s.Moments}, {passes.Moment2 + name, s.Moments}} {
+		all := []copied{{e.weight(name), name, s.Weights}, {passes.Moment1 + name, passes.Moment1 + name, s.Moments}, {passes.Moment2 + name, passes.Moment2 + name, s.Moments}}
+		if e.recipe.Optimizer.EMA > 0 {
+			all = append(all, copied{name, Master + name, s.Moments})
+		}
+		for _, f := range all {
 			t, ok := f.to[f.name]
 			var err error
 			if ok {
-				err = e.run.ReadStateTo(ctx, f.name, t)
-			} else if t, err = e.run.ReadState(ctx, f.name); err == nil {
+				err = e.run.ReadStateTo(ctx, f.state, t)
+			} else if t, err = e.run.ReadState(ctx, f.state); err == nil {
 				f.to[f.name] = t
 			}
 			if err != nil {
@@ -180,6 +201,14 @@ func (e *Engine) StateTo(ctx context.Context, s *State) error {
 		}
 	}
 	return nil
+}
+
+// weight is the state that holds what a param is in the model.
+func (e *Engine) weight(param string) string {
+	if e.recipe.Optimizer.EMA > 0 {
+		return passes.Average + param
+	}
+	return param
 }
 
 // Result is what a step reports.
@@ -244,7 +273,7 @@ func (e *Engine) Evaluate(ctx context.Context, v *data.Validation, b *data.Batch
 	weights := runtime.Tensors{}
 	for _, name := range e.Params() {
 		var err error
-		if weights[name], err = e.run.ReadState(ctx, name); err != nil {
+		if weights[name], err = e.run.ReadState(ctx, e.weight(name)); err != nil {
 			return Score{}, fmt.Errorf("train: %w", err)
 		}
 	}

@@ -2,6 +2,8 @@ package train
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/models/layer"
@@ -31,10 +33,7 @@ func Loss(declare Declare, tokens int) (*graph.Graph, error) {
 // pipeline is the train pipeline of the recipe.
 func (r *Recipe) pipeline() passes.Pipeline {
 	o := &r.Optimizer
-	adam := passes.AdamW{Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, MaxNorm: o.Clip}
-	if !o.DecayAll {
-		adam.Decay = func(_ string, t graph.Type) bool { return t.Rank() > 1 }
-	}
+	adam := passes.AdamW{Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, MaxNorm: o.Clip, Decay: o.decays, EMA: o.EMA}
 	return passes.Train(passes.TrainOptions{AdamW: adam, Plain: r.Plain, Warm: r.Quantization.warms()})
 }
 
@@ -45,6 +44,11 @@ func StepGraph(loss *graph.Graph, r Recipe, trace passes.Trace) (*graph.Graph, e
 	for _, p := range loss.Params() {
 		if p.Out[0].Elem != graph.F32 {
 			return nil, fmt.Errorf("train: %s: param %q is %s: declare masters as f32", p.Where(), graph.SourceName(p), p.Out[0].Elem)
+		}
+	}
+	for _, end := range r.Optimizer.NoDecay {
+		if !slices.ContainsFunc(loss.Params(), func(p *graph.Node) bool { return strings.HasSuffix(graph.SourceName(p), end) }) {
+			return nil, fmt.Errorf("train: no_decay: no param's name ends in %q; the first is %q", end, graph.SourceName(loss.Params()[0]))
 		}
 	}
 	g, err := r.pipeline().Run(loss, trace)

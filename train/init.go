@@ -28,14 +28,7 @@ type Init struct {
 // start at 1, except that a name that ends in ".bias" starts at 0. The values of
 // one param depend on the seed, its name and its shape only.
 func (c *Init) Weights(g *graph.Graph, seed uint64) (map[string]graph.Tensor, error) {
-	residual := func(name string) bool {
-		for _, end := range c.Residual {
-			if strings.HasSuffix(name, end) {
-				return true
-			}
-		}
-		return false
-	}
+	residual := func(name string) bool { return endsInOneOf(name, c.Residual) }
 	writers := 0
 	for _, p := range g.Params() {
 		if residual(graph.SourceName(p)) {
@@ -79,6 +72,10 @@ func (c *Init) Weights(g *graph.Graph, seed uint64) (map[string]graph.Tensor, er
 		weights[name] = t
 	}
 	return weights, nil
+}
+
+func endsInOneOf(name string, ends []string) bool {
+	return slices.ContainsFunc(ends, func(end string) bool { return strings.HasSuffix(name, end) })
 }
 
 // lookedUp reports whether one of the nodes that read a param is an embedding.

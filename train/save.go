@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/internal/atomicfile"
 	"github.com/trit-ml/trit/internal/safetensors"
 	"github.com/trit-ml/trit/models/checkpoint"
@@ -253,9 +254,11 @@ func (w *writer) prune() error {
 // finite refuses weights that no training can go on from.
 func finite(s State) error {
 	for name, t := range s.Weights {
-		for i, v := range t.F32() {
-			if v-v != 0 {
-				return fmt.Errorf("%s[%d] is %v: not saved", name, i, v)
+		for _, t := range []graph.Tensor{t, s.Moments[Master+name]} {
+			for i, v := range t.F32() {
+				if v-v != 0 {
+					return fmt.Errorf("%s[%d] is %v: not saved", name, i, v)
+				}
 			}
 		}
 	}

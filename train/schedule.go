@@ -1,6 +1,10 @@
 package train
 
-import "math"
+import (
+	"math"
+
+	"github.com/trit-ml/trit/graph"
+)
 
 // The kinds of schedule.
 const (
@@ -83,11 +87,17 @@ func (s *Schedule) validate(bad func(format string, args ...any)) {
 
 // Optimizer configures AdamW.
 type Optimizer struct {
-	Beta1    float64  `json:"beta1" flag:"beta1" help:"Decay of the first moment." source:"Ma et al. 2024, Training Tips"`
-	Beta2    float64  `json:"beta2" flag:"beta2" help:"Decay of the second moment." source:"Ma et al. 2024, Training Tips"`
-	Eps      float64  `json:"eps" flag:"eps" help:"Added to the root of the second moment." source:"Kingma and Ba 2015"`
-	Clip     float64  `json:"clip" flag:"clip" help:"Largest global gradient norm; 0 does not clip." source:"Pascanu et al. 2013"`
+	Beta1 float64 `json:"beta1" flag:"beta1" help:"Decay of the first moment." source:"Ma et al. 2024, Training Tips"`
+	Beta2 float64 `json:"beta2" flag:"beta2" help:"Decay of the second moment." source:"Ma et al. 2024, Training Tips"`
+	Eps   float64 `json:"eps" flag:"eps" help:"Added to the root of the second moment." source:"Kingma and Ba 2015"`
+	Clip  float64 `json:"clip" flag:"clip" help:"Largest global gradient norm; 0 does not clip." source:"Pascanu et al. 2013"`
+	// Decayed are the params of rank 2 and more, with DecayAll all params, but
+	// for those whose names end in one of NoDecay.
 	DecayAll bool     `json:"decay_all" flag:"decay-all" help:"Weight decay on vectors too, not on matrices alone."`
+	NoDecay  []string `json:"no_decay,omitempty" flag:"no-decay" help:"Name endings of params without weight decay, such as embed_tokens.weight." placeholder:"END"`
+	// EMA is the share of the old average that stays at each step; 0 keeps
+	// none. The average is what is validated and saved as the model.
+	EMA      float64  `json:"ema" flag:"ema" help:"Keep a moving average of the weights, with this share of the old one at each step, and validate and save that; 0: off." source:"Polyak and Juditsky 1992"`
 	Schedule Schedule `json:"schedule" help:"Learning rate and weight decay of each step."`
 }
 
@@ -101,7 +111,15 @@ func (o *Optimizer) validate(bad func(format string, args ...any)) {
 	if !(o.Clip >= 0) {
 		bad("clip is %v, want at least 0", o.Clip)
 	}
+	if !(o.EMA >= 0 && o.EMA < 1) {
+		bad("ema is %v, want 0 to below 1, such as 0.999", o.EMA)
+	}
 	o.Schedule.validate(bad)
+}
+
+// decays reports whether the weights of a param decay.
+func (o *Optimizer) decays(param string, t graph.Type) bool {
+	return (o.DecayAll || t.Rank() > 1) && !endsInOneOf(param, o.NoDecay)
 }
 
 // hyper sets the step input of the optimizer pass for step t, counted from 0:

@@ -54,6 +54,13 @@ func (u *unit) optimizerKernels() []devices.Kernel {
 			},
 		}),
 		u.row(devices.Kernel{
+			Name: "ema.f32", Op: ops.EMAOp.OpDef, Order: "each",
+			Bind: func(c *devices.Call) (devices.Launch, error) {
+				e, p, a := f32(c.In[0]), f32(c.In[1]), c.Attrs.(ops.EMAAttrs)
+				return rowChunks(c, len(e), 1, func(from, to int) { a.Update(e[from:to], p[from:to]) }), nil
+			},
+		}),
+		u.row(devices.Kernel{
 			Name: "quant.blend.f32", Op: ops.BlendOp.OpDef, Order: "each",
 			InPlace: []graph.Update{{In: 0, Out: 0}, {In: 1, Out: 0}},
 			Bind: func(c *devices.Call) (devices.Launch, error) {

@@ -50,6 +50,7 @@ func Known() map[*graph.OpDef]Op {
 		ops.AdamWOp.OpDef:         {adamw, Tolerance{Each: 1e-5, Abs: 1e-8}},
 		ops.AccumulateOp.OpDef:    {accumulate, exact},
 		ops.BlendOp.OpDef:         {blend, exact},
+		ops.EMAOp.OpDef:           {ema, exact},
 
 		ops.AttentionOp.OpDef:       {attention, summed},
 		ops.AttentionGradOp.OpDef:   {attentionGrad, cancelled},
@@ -207,4 +208,12 @@ func blend(r *Rand) []Case {
 		}
 	}
 	return append(cs, Case{Attrs: graph.None{}, In: []graph.Tensor{r.Wild(9, 43), r.Wild(9, 43), r.Fill(0.7)}, Rows: []int{0, 1}, Note: "of every size"})
+}
+
+func ema(r *Rand) []Case {
+	var cs []Case
+	for _, n := range []int{1, 7, 33, 5001, 40000} {
+		cs = append(cs, Case{Attrs: ops.EMAAttrs{Decay: 0.99}, In: []graph.Tensor{r.F32(n), r.F32(n)}})
+	}
+	return cs
 }
