@@ -3,6 +3,7 @@ package train_test
 import (
 	"bufio"
 	"context"
+	"flag"
 	"fmt"
 	"io/fs"
 	"math"
@@ -22,6 +23,13 @@ import (
 
 // Set in a process that TestKill starts: the run folder and the texts.
 const killDir, killData = "TRIT_TRAIN_KILL_DIR", "TRIT_TRAIN_KILL_DATA"
+
+// kills is how many processes TestKill kills. The figure in the documentation is
+// that of -kills 200.
+var kills = flag.Int("kills", 14, "processes that TestKill kills")
+
+// killsPerRun is after how many kills a run may finish, so that it has time to.
+const killsPerRun = 14
 
 // killSteps is how many steps the killed run has, a checkpoint after each.
 const killSteps = 60
@@ -63,16 +71,12 @@ func victim(dir, data string) error {
 	})
 }
 
-// TestKill kills a training process at random moments, most of them while it
+// TestKill kills a training process at random moments, many of them while it
 // writes a checkpoint, and checks after each that the run folder opens and that
 // all losses are those of a run that nobody killed.
 func TestKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a dozen processes")
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
 	}
 	data := texts(t)
 	whole := filepath.Join(t.TempDir(), "whole")
@@ -85,10 +89,46 @@ func TestKill(t *testing.T) {
 	if len(want) != killSteps {
 		t.Fatalf("%d losses", len(want))
 	}
-	dir := filepath.Join(t.TempDir(), "run")
 	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
-	kills, inside, finished := 0, 0, false
-	for !finished {
+	done, inside, runs := 0, 0, 0
+	for ; done < *kills; runs++ {
+		dir := filepath.Join(t.TempDir(), "run")
+		n, in := killRun(t, dir, data, min(killsPerRun, *kills-done), life, rng)
+		if n == 0 {
+			t.Fatal("the run ended before it could be killed: it is too fast for this test")
+		}
+		done, inside = done+n, inside+in
+		got := losses(t, dir+".log")
+		for step, bits := range want {
+			if got[step] != bits {
+				t.Errorf("step %s: loss bits %s, want %s", step, got[step], bits)
+			}
+		}
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if strings.HasPrefix(d.Name(), ".") {
+				t.Errorf("left behind: %s", path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			break
+		}
+	}
+	t.Logf("%d kills in %d runs, %d of them inside the write of a checkpoint", done, runs, inside)
+}
+
+// killRun kills and resumes one run up to limit times, then lets it finish. It
+// returns how many kills met it, and how many of them inside the write of a
+// checkpoint.
+func killRun(t *testing.T, dir, data string, limit int, life time.Duration, rng *rand.Rand) (kills, inside int) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for finished := false; !finished; {
 		cmd := exec.Command(exe)
 		cmd.Env = append(os.Environ(), killDir+"="+dir, killData+"="+data)
 		var out strings.Builder
@@ -96,9 +136,8 @@ func TestKill(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		// After enough kills the run may finish.
 		timer := time.AfterFunc(time.Hour, func() {})
-		if kills < 14 {
+		if kills < limit {
 			timer = time.AfterFunc(time.Duration(rng.Int64N(int64(life))), func() { cmd.Process.Kill() })
 		}
 		err := cmd.Wait()
@@ -133,25 +172,7 @@ func TestKill(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d kills, %d of them inside the write of a checkpoint", kills, inside)
-	if kills < 8 {
-		t.Errorf("only %d kills before the run ended: it is too fast for this test", kills)
-	}
-	got := losses(t, dir+".log")
-	for step, bits := range want {
-		if got[step] != bits {
-			t.Errorf("step %s: loss bits %s, want %s", step, got[step], bits)
-		}
-	}
-	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if strings.HasPrefix(d.Name(), ".") {
-			t.Errorf("left behind: %s", path)
-		}
-		return err
-	})
-	if err != nil {
-		t.Error(err)
-	}
+	return kills, inside
 }
 
 // losses reads a log. A step that was done twice must have the same bits twice.

@@ -248,7 +248,10 @@ func (w *writer) prune() error {
 			return err
 		}
 	}
-	return nil
+	if w.group.size > 1 {
+		return nil // the others may have begun the next one
+	}
+	return atomicfile.Sweep(parent)
 }
 
 // finite refuses weights that no training can go on from.
