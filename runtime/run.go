@@ -15,22 +15,23 @@ import (
 // states, and the plans bound to both. It is used by one goroutine at a time;
 // Runs of one Program do not disturb each other.
 type Run struct {
-	p      *Program
-	q      devices.Queue
-	arena  devices.Buffer // nil until the first plan
-	states map[int]location
-	shared map[int]bool // states whose memory is another run's
-	owner  []*Run       // of shared states
-	guests int          // open runs that share states of this one
-	in     []given
-	out    [][]byte
-	plans  map[symKey]*bound
-	now    *bound // of the last step
-	ran    bool   // the last step succeeded: outputs can be read
-	clock  uint64
-	key    symKey // scratch of Step
-	misuse error  // of a setter, reported by the next step
-	closed bool
+	p       *Program
+	q       devices.Queue
+	arena   devices.Buffer // nil until the first plan
+	states  map[int]location
+	shared  map[int]bool // states whose memory is another run's
+	owner   []*Run       // of shared states
+	guests  int          // open runs that share states of this one
+	in      []given
+	out     [][]byte
+	plans   map[symKey]*bound
+	now     *bound // of the last step
+	ran     bool   // the last step succeeded: outputs can be read
+	planned bool   // it needed a plan that was not there
+	clock   uint64
+	key     symKey // scratch of Step
+	misuse  error  // of a setter, reported by the next step
+	closed  bool
 }
 
 // given is what an input was set to.
@@ -261,6 +262,7 @@ func (r *Run) prepare(ctx context.Context, syms []int) (*bound, error) {
 }
 
 func (r *Run) find(syms []int) (*bound, error) {
+	r.planned = false
 	if len(syms) == len(r.p.syms) {
 		r.key = symKey{}
 		copy(r.key[:], syms)
@@ -271,6 +273,7 @@ func (r *Run) find(syms []int) (*bound, error) {
 			return b, nil
 		}
 	}
+	r.planned = true
 	pl, err := r.p.plan(syms)
 	if err != nil {
 		return nil, err

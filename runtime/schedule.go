@@ -31,7 +31,7 @@ func (s *Session) schedule() (tokens, rows int, err error) {
 			if n, want = s.fit(x, n, want); n == 0 {
 				continue
 			}
-			s.batch = append(s.batch, piece{id, n, want})
+			s.batch = append(s.batch, piece{id, n, want, 0})
 			tokens += n
 			rows += want
 		}
@@ -42,9 +42,54 @@ func (s *Session) schedule() (tokens, rows int, err error) {
 		}
 		return 0, 0, full
 	}
+	if tokens, rows, err = s.addGuesses(tokens, rows); err != nil {
+		return 0, 0, err
+	}
 	s.first++
 	if s.first == len(s.seqs) {
 		s.first = 0
+	}
+	return tokens, rows, nil
+}
+
+// addGuesses adds to the scheduled pieces what was guessed, as far as there is
+// room for it.
+func (s *Session) addGuesses(tokens, rows int) (int, int, error) {
+	if s.spec == nil {
+		return tokens, rows, nil
+	}
+	tops := 0
+	if s.head != nil {
+		tops = len(s.head.top)
+		for _, p := range s.batch {
+			if s.wantsTop(&s.seqs[p.seq]) {
+				tops -= p.rows
+			}
+		}
+	}
+	for i := range s.batch {
+		p := &s.batch[i]
+		x := &s.seqs[p.seq]
+		if p.tokens != len(x.pending) || p.rows != 1 {
+			continue
+		}
+		n := min(len(x.guess), len(s.tokens)-tokens, len(s.rows)-rows)
+		if s.wantsTop(x) {
+			n = min(n, tops)
+		}
+		if n == 0 {
+			continue
+		}
+		room, err := s.room(Seq(p.seq), p.tokens+n)
+		if err != nil && !errors.Is(err, ErrCacheFull) {
+			return 0, 0, err
+		}
+		p.guesses = max(0, min(n, room-p.tokens))
+		tokens += p.guesses
+		rows += p.guesses
+		if s.wantsTop(x) {
+			tops -= p.guesses
+		}
 	}
 	return tokens, rows, nil
 }

@@ -52,7 +52,7 @@ func (s *Session) split() (full, tops int) {
 	h, row := s.head, int32(0)
 	for _, p := range s.batch {
 		x := &s.seqs[p.seq]
-		for range p.rows {
+		for range p.rows + p.guesses {
 			if s.wantsTop(x) {
 				h.top[tops], h.keep[tops] = row, int32(x.want-topLogits)
 				tops++

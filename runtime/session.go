@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/trit-ml/trit/graph"
 )
@@ -36,7 +37,8 @@ type Session struct {
 	blocks *blocks
 	caches []cacheState
 	seqs   []sequence
-	first  int // where the next round starts, so that prompts take turns
+	first  int          // where the next round starts, so that prompts take turns
+	spec   *speculation // nil if it guesses nothing
 
 	tokens, seq, pos, rows, table []int32
 	batch                         []piece
@@ -78,11 +80,14 @@ type sequence struct {
 	want    Want    // for the pending tokens
 	row     int     // first row of the last step's logits
 	rows    int
-	top     bool // the row is one of the likeliest tokens only
+	top     bool    // the row is one of the likeliest tokens only
+	guess   []int32 // tokens guessed to follow the waiting one, or the last that ran
+	ran     int     // so many of them ran in the last step, each with a row
 }
 
-// piece is what one sequence contributes to a step.
-type piece struct{ seq, tokens, rows int }
+// piece is what one sequence contributes to a step: waiting tokens, of which the
+// last ones have rows, then guesses with a row each.
+type piece struct{ seq, tokens, rows, guesses int }
 
 // NewSession returns a session over a loaded program.
 func NewSession(p *Program) (*Session, error) {
@@ -234,7 +239,10 @@ func (s *Session) Positions() int { return s.size }
 func (s *Session) Open() (Seq, error) {
 	for i := range s.seqs {
 		if q := &s.seqs[i]; !q.open {
-			*q = sequence{open: true, pending: q.pending[:0]}
+			*q = sequence{open: true, pending: q.pending[:0], guess: q.guess[:0]}
+			if l := s.text(Seq(i)); l != nil {
+				l.reset()
+			}
 			return Seq(i), nil
 		}
 	}
@@ -271,6 +279,9 @@ func (s *Session) Fork(q Seq) (Seq, error) {
 	for _, b := range s.held(id) {
 		s.blocks.hold(b)
 	}
+	if l := s.text(id); l != nil {
+		l.copyFrom(s.text(q), to.n)
+	}
 	return id, nil
 }
 
@@ -292,12 +303,21 @@ func (s *Session) Truncate(q Seq, n int) error {
 	if n < 0 || n > x.n {
 		return fmt.Errorf("cannot truncate sequence %d of %d tokens to %d", q, x.n, n)
 	}
-	keep := (n + s.size - 1) / s.size
-	for _, b := range s.held(q)[min(keep, x.held):] {
-		s.blocks.drop(b)
+	x.n, x.pending, x.rows = n, x.pending[:0], 0
+	s.release(q, x)
+	x.guess, x.ran = x.guess[:0], 0
+	if l := s.text(q); l != nil {
+		l.truncate(n)
 	}
-	x.n, x.held, x.pending, x.rows = n, min(keep, x.held), x.pending[:0], 0
 	return nil
+}
+
+// release gives back the blocks beyond x's end, the last first: so they come again
+// in the order in which they were.
+func (s *Session) release(q Seq, x *sequence) {
+	for keep := (x.n + s.size - 1) / s.size; x.held > keep; x.held-- {
+		s.blocks.drop(s.held(q)[x.held-1])
+	}
 }
 
 // Len is how many tokens of q have run; Pending how many wait.
@@ -317,7 +337,9 @@ func (s *Session) Pending(q Seq) int {
 }
 
 // Feed appends tokens to what sequence q has waiting, and says for which of the
-// waiting tokens Step shall give logits.
+// waiting tokens Step shall give logits. Tokens that the session has guessed (see
+// Speculate) do not wait: if Pending is 0 afterwards, Logits are those that follow
+// the token, without another Step.
 func (s *Session) Feed(q Seq, want Want, tokens ...int32) error {
 	x, err := s.at(q)
 	if err != nil {
@@ -329,6 +351,14 @@ func (s *Session) Feed(q Seq, want Want, tokens ...int32) error {
 	for _, t := range tokens {
 		if t < 0 || int(t) >= s.vocab {
 			return fmt.Errorf("sequence %d: token %d is outside the vocabulary of %d", q, t, s.vocab)
+		}
+	}
+	if l := s.text(q); l != nil {
+		for _, t := range tokens {
+			l.add(t, len(tokens) == 1)
+		}
+		if tokens = s.accept(q, x, want, tokens); len(tokens) == 0 {
+			return nil
 		}
 	}
 	x.pending, x.want = append(x.pending, tokens...), want
@@ -361,17 +391,25 @@ func (s *Session) Rows(q Seq) (n int, logits []float32) {
 
 // Step runs as many waiting tokens as one step takes and reports whether some
 // still wait. Sequences with a single token come first, so that long prompts do
-// not stall the others. With nothing waiting it does nothing. After an error the
-// tokens still wait.
+// not stall the others. With nothing waiting it does nothing, and logits stay.
+// After an error the tokens still wait.
 func (s *Session) Step(ctx context.Context) (more bool, err error) {
+	if !s.waiting() {
+		return false, nil
+	}
 	s.logits = nil
 	for i := range s.seqs {
-		s.seqs[i].rows = 0
+		x := &s.seqs[i]
+		if x.rows = 0; x.ran > 0 {
+			s.forget(Seq(i), x)
+		}
 	}
+	s.guess()
 	tokens, rows, err := s.schedule()
 	if err != nil || tokens == 0 {
 		return false, err
 	}
+	began := time.Now()
 	s.fill()
 	s.run.SetI32(s.in.tokens, s.tokens[:tokens])
 	s.run.SetI32(s.in.seq, s.seq[:tokens])
@@ -408,19 +446,27 @@ func (s *Session) Step(ctx context.Context) (more bool, err error) {
 		x := &s.seqs[p.seq]
 		x.n += p.tokens
 		x.pending = x.pending[:copy(x.pending, x.pending[p.tokens:])]
-		x.rows, x.top = p.rows, s.wantsTop(x)
+		x.rows, x.ran, x.top = p.rows, p.guesses, s.wantsTop(x)
 		if x.top {
 			x.row = tops
-			tops += p.rows
+			tops += p.rows + p.guesses
 		} else {
 			x.row = full
-			full += p.rows
+			full += p.rows + p.guesses
 		}
 	}
+	s.learn(tokens, time.Since(began))
+	return s.waiting(), nil
+}
+
+// waiting reports whether any sequence has tokens to run.
+func (s *Session) waiting() bool {
 	for i := range s.seqs {
-		more = more || s.seqs[i].open && len(s.seqs[i].pending) > 0
+		if s.seqs[i].open && len(s.seqs[i].pending) > 0 {
+			return true
+		}
 	}
-	return more, nil
+	return false
 }
 
 // fill writes the scheduled pieces into the inputs.
@@ -432,9 +478,14 @@ func (s *Session) fill() {
 			s.tokens[i+j], s.seq[i+j], s.pos[i+j] = t, int32(p.seq), int32(x.n+j)
 		}
 		i += p.tokens
-		for j := range p.rows {
-			s.rows[r+j] = int32(i - p.rows + j)
+		for j, t := range x.guess[:p.guesses] {
+			s.tokens[i+j], s.seq[i+j], s.pos[i+j] = t, int32(p.seq), int32(x.n+p.tokens+j)
 		}
-		r += p.rows
+		i += p.guesses
+		rows := p.rows + p.guesses
+		for j := range rows {
+			s.rows[r+j] = int32(i - rows + j)
+		}
+		r += rows
 	}
 }
