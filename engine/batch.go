@@ -69,6 +69,9 @@ func (e *Engine) Batch(ctx context.Context, most int, next func() (Job, bool, er
 		var still []*running
 		for i, r := range live {
 			a, done, err := e.advance(r)
+			for err == nil && !done && e.Session.Pending(r.q) == 0 && e.Session.Logits(r.q) != nil { // a guess was right
+				a, done, err = e.advance(r)
+			}
 			if err == nil && done {
 				if err = e.Session.End(r.q); err == nil {
 					err = emit(a)
@@ -103,7 +106,7 @@ func (e *Engine) admit(job Job) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := e.Session.Feed(q, runtime.LastLogits, job.Prompt...); err != nil {
+	if err := e.Session.Feed(q, sampler.Want(), job.Prompt...); err != nil {
 		return nil, errors.Join(err, e.Session.End(q))
 	}
 	return &running{Job: job, q: q, sampler: sampler}, nil
@@ -130,7 +133,7 @@ func (e *Engine) advance(r *running) (a Answer, done bool, err error) {
 		case e.Session.Len(r.q) == e.Session.Context():
 			a.Stop, done = "context", true
 		default:
-			return a, false, e.Session.Feed(r.q, runtime.LastLogits, id)
+			return a, false, e.Session.Feed(r.q, r.sampler.Want(), id)
 		}
 	}
 	a.IDs = r.ids

@@ -50,6 +50,9 @@ func (m *Model) Start(ctx context.Context, dev devices.Device, s Shape) (*Engine
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", m.Name, err), prog.Close())
 	}
+	if err := session.Speculate(runtime.Speculation{Tokens: s.Guess}); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", m.Name, err), session.Close(), prog.Close())
+	}
 	return &Engine{m, prog, session, time.Since(began)}, nil
 }
 
@@ -68,6 +71,7 @@ type Request struct {
 type Stats struct {
 	Prompt, Tokens  int
 	Prefill, Decode time.Duration // until the first token, and after it
+	Guessed, Right  int           // tokens guessed ahead and run, and those of them that were drawn
 }
 
 // Rate is the decoded tokens per second, the first not counted.
@@ -103,6 +107,11 @@ func (e *Engine) Generate(ctx context.Context, r Request, emit func(id int32) er
 func (e *Engine) draw(ctx context.Context, q runtime.Seq, prompt []int32, sampler *runtime.Sampler, most int,
 	stop func(int32) bool, emit func(id int32) error) (st Stats, ids []int32, err error) {
 	st.Prompt = len(prompt)
+	guessed, right := e.Session.Guessed()
+	defer func() {
+		st.Guessed, st.Right = e.Session.Guessed()
+		st.Guessed, st.Right = st.Guessed-guessed, st.Right-right
+	}()
 	began := time.Now()
 	first := began
 	for id, err := range e.Session.Generate(ctx, q, prompt, sampler) {

@@ -144,6 +144,7 @@ type Shape struct {
 	Chunk   int         // most tokens in one step
 	Block   int         // positions in a cache block
 	Cache   graph.DType // element type of the cache
+	Guess   int         // most tokens guessed ahead for a sequence, where that pays; see runtime.Speculation
 	Whole   bool        // always multiply the whole output head, as devices without a kernel for less do
 }
 
@@ -175,7 +176,7 @@ func (s Shape) or(d Shape) Shape {
 // InferPipeline returns the infer pipeline for the model in the given shape.
 func (m *Model) InferPipeline(s Shape) passes.Pipeline {
 	s = s.or(m.DefaultShape())
-	screen := passes.Screen{Tops: s.Seqs}
+	screen := passes.Screen{Tops: s.Seqs * (1 + s.Guess)}
 	if s.Whole {
 		screen.Tops = 0
 	}

@@ -63,7 +63,7 @@ func (c *batchCmd) Run(e *env) error {
 		return err
 	}
 	defer dev.Close()
-	eng, err := m.Start(e.ctx, dev, engine.Shape{Context: c.Context, Seqs: c.Parallel})
+	eng, err := m.Start(e.ctx, dev, engine.Shape{Context: c.Context, Seqs: c.Parallel, Guess: c.Guess})
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func (c *chatCmd) Run(e *env) error {
 		return err
 	}
 	defer dev.Close()
-	eng, err := m.Start(e.ctx, dev, engine.Shape{Context: c.Context})
+	eng, err := m.Start(e.ctx, dev, engine.Shape{Context: c.Context, Guess: c.Guess})
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ type samplingFlags struct {
 	Repeat      float32 `help:"Penalty for tokens of the recent text; 1: none." default:"1"`
 	Seed        uint64  `help:"Random seed; equal seeds give equal text." default:"1"`
 	Greedy      bool    `help:"The likeliest token always; as --temperature 0."`
+	Guess       int     `help:"Most tokens guessed ahead where the text repeats itself and that saves time; the text stays the same. 0: none." default:"8"`
 }
 
 func (f samplingFlags) sampling() runtime.Sampling {
@@ -40,7 +41,8 @@ type runCmd struct {
 func (runCmd) Help() string {
 	return `Examples:
   trit run "func (b *Buffer) Write("
-  trit run --model runs/mine --greedy -n 64 "Once upon a time"`
+  trit run --model runs/mine --greedy -n 64 "Once upon a time"
+  trit run --guess 0 "func ("`
 }
 
 func (c *runCmd) Run(e *env) error {
@@ -57,7 +59,7 @@ func (c *runCmd) Run(e *env) error {
 		return err
 	}
 	defer dev.Close()
-	eng, err := m.Start(e.ctx, dev, engine.Shape{Context: c.Context})
+	eng, err := m.Start(e.ctx, dev, engine.Shape{Context: c.Context, Guess: c.Guess})
 	if err != nil {
 		return err
 	}
@@ -79,6 +81,9 @@ func (c *runCmd) Run(e *env) error {
 	if !c.Quiet {
 		fmt.Fprintf(e.err, "\n%s on %s: %d prompt tokens in %.0f ms, %d tokens at %.0f tokens/s (loaded in %.0f ms)\n",
 			m.Name, dev.Name(), st.Prompt, 1e3*st.Prefill.Seconds(), st.Tokens, st.Rate(), 1e3*eng.Load.Seconds())
+		if st.Guessed > 0 {
+			fmt.Fprintf(e.err, "%d of %d tokens guessed ahead were right\n", st.Right, st.Guessed)
+		}
 	}
 	return err
 }
