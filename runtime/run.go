@@ -48,7 +48,9 @@ type bound struct {
 	key  symKey
 	plan *plan
 	seq  devices.Sequence
-	used uint64 // when it was last stepped
+	// launches are the calls one by one, for Observe.
+	launches []devices.Launch
+	used     uint64 // when it was last stepped
 }
 
 // NewRun allocates states, zeroed, and a queue. Weights must be loaded, unless
@@ -320,7 +322,7 @@ func (r *Run) bind(key symKey, pl *plan) (*bound, error) {
 	if err != nil {
 		return nil, fmt.Errorf("capture %s: %w", r.p.g.Name, err)
 	}
-	b := &bound{key: key, plan: pl, seq: seq}
+	b := &bound{key: key, plan: pl, seq: seq, launches: launches}
 	r.plans[key] = b
 	return b, nil
 }

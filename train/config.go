@@ -52,6 +52,14 @@ type Config struct {
 
 	Recipe
 
+	// CheckFinite keeps a copy of the state before each step. When training
+	// diverges, the step is repeated with a look at every value, the error names
+	// the op and the layer that went wrong first, and the copy is saved.
+	CheckFinite bool `json:"check_finite" flag:"check-finite" help:"Copy the state before each step; when training diverges, name the op and the layer that went wrong first, and save the copy."`
+	// Explode ends a run as diverged when a loss exceeds this many times the mean
+	// of recent ones and four times that of a uniform guess. 0 never does.
+	Explode float64 `json:"explode" flag:"explode" help:"End the run as diverged when a loss exceeds this many times the mean of recent ones and four times a uniform guess's; 0: only when it is not finite."`
+
 	// Validation runs after every ValidateEvery steps (0: never before the
 	// end) and after the last, over at most ValidateWindows windows (0: all).
 	ValidateEvery   int `json:"validate_every" help:"Steps between validations; 0: only at the end."`
@@ -113,6 +121,7 @@ func Default() Config {
 				Schedule: Schedule{Kind: BitNet, Peak: 4e-3, Warmup: 50, Switch: 0.5, Decay: 0.1, Floor: 0.1},
 			},
 		},
+		Explode:       3,
 		ValidateEvery: 250, ValidateWindows: 128,
 		SaveEvery: 250, Keep: 2, KeepBest: 1, ShardBytes: 5e9,
 	}
@@ -156,6 +165,9 @@ func (c *Config) validate() error {
 	}
 	if !(c.Init.Std >= 0 && c.Init.Std < 10) || !(c.Init.Embedding >= 0 && c.Init.Embedding < 10) {
 		bad("standard deviations of the start are %v and %v, want 0 to 10", c.Init.Std, c.Init.Embedding)
+	}
+	if !(c.Explode == 0 || c.Explode > 1) {
+		bad("explode is %v, want 0 or above 1", c.Explode)
 	}
 	c.Recipe.validate(bad)
 	return errors.Join(errs...)

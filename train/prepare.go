@@ -142,6 +142,7 @@ func (t *Trainer) model(ctx context.Context, sep int32) error {
 			return fmt.Errorf("train: model: %w", err)
 		}
 	}
+	t.watch = watch{explode: c.Explode, uniform: math.Log(float64(vocab))}
 	loss, err := Loss(c.declare(), c.Rows*c.Window)
 	if err != nil {
 		return fmt.Errorf("train: %w", err)

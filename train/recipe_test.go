@@ -12,22 +12,20 @@ import (
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/internal/safetensors"
 	"github.com/trit-ml/trit/models/bitnet158"
-	"github.com/trit-ml/trit/models/checkpoint"
 	"github.com/trit-ml/trit/models/layer"
 	"github.com/trit-ml/trit/ops"
 	"github.com/trit-ml/trit/train"
 	"github.com/trit-ml/trit/train/data"
 )
 
-// steps trains a small model on one batch with a recipe and returns the results
-// and the state at the end.
-func steps(t *testing.T, dev devices.Device, n int, change func(*checkpoint.Config, *train.Recipe)) ([]train.Result, train.State) {
+// newEngine compiles a small model; it returns weights to start from and a batch.
+func newEngine(t *testing.T, dev devices.Device, change func(*train.Recipe)) (*train.Engine, map[string]graph.Tensor, *data.Batch) {
 	t.Helper()
 	m := tiny("", "", dev).Model
 	m.Vocab = 20
 	r := train.Default().Recipe
 	if change != nil {
-		change(&m, &r)
+		change(&r)
 	}
 	const rows, window = 2, 12
 	loss, err := train.Loss(func(b *graph.Builder, tok layer.Tokens) graph.Value { return bitnet158.Declare(b, m, tok) }, rows*window)
@@ -38,13 +36,10 @@ func steps(t *testing.T, dev devices.Device, n int, change func(*checkpoint.Conf
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer e.Close()
+	t.Cleanup(func() { e.Close() })
 	init := train.Default().Init
 	w, err := init.Weights(loss, 1)
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := e.SetState(t.Context(), train.State{Weights: w}); err != nil {
 		t.Fatal(err)
 	}
 	b := data.NewBatch(rows, window)
@@ -53,6 +48,17 @@ func steps(t *testing.T, dev devices.Device, n int, change func(*checkpoint.Conf
 		b.Seq[i], b.Pos[i] = int32(i/window), int32(i%window)
 	}
 	b.Counted = len(b.Tokens)
+	return e, w, b
+}
+
+// steps trains that model on that batch and returns the results and the state at
+// the end.
+func steps(t *testing.T, dev devices.Device, n int, change func(*train.Recipe)) ([]train.Result, train.State) {
+	t.Helper()
+	e, w, b := newEngine(t, dev, change)
+	if err := e.SetState(t.Context(), train.State{Weights: w}); err != nil {
+		t.Fatal(err)
+	}
 	var results []train.Result
 	for range n {
 		res, err := e.Step(t.Context(), b, 1e-2, 0.1)
@@ -72,12 +78,12 @@ func steps(t *testing.T, dev devices.Device, n int, change func(*checkpoint.Conf
 // λ = 1 on that of the quantized one, bit for bit, and in between neither.
 func TestQuantizationWarmup(t *testing.T) {
 	for _, dev := range testDevices(t) {
-		warm := func(n int) func(*checkpoint.Config, *train.Recipe) {
-			return func(_ *checkpoint.Config, r *train.Recipe) {
+		warm := func(n int) func(*train.Recipe) {
+			return func(r *train.Recipe) {
 				r.Quantization.Warmup, r.Quantization.WarmupSteps = train.WarmupLinear, n
 			}
 		}
-		plain, _ := steps(t, dev, 3, func(_ *checkpoint.Config, r *train.Recipe) { r.Plain = true })
+		plain, _ := steps(t, dev, 3, func(r *train.Recipe) { r.Plain = true })
 		whole, _ := steps(t, dev, 3, nil)
 		slow, _ := steps(t, dev, 3, warm(1<<29))
 		half, _ := steps(t, dev, 3, warm(2))
@@ -125,7 +131,7 @@ func TestLambda(t *testing.T) {
 func TestEMA(t *testing.T) {
 	const keep = 0.75
 	for _, dev := range testDevices(t) {
-		ema := func(_ *checkpoint.Config, r *train.Recipe) { r.Optimizer.EMA = keep }
+		ema := func(r *train.Recipe) { r.Optimizer.EMA = keep }
 		var want map[string]graph.Tensor
 		for n := range 4 {
 			_, raw := steps(t, dev, n, nil)
@@ -204,12 +210,12 @@ func TestDecayExclusion(t *testing.T) {
 	dev := fast(t, 1)
 	const out = "model.layers.0.self_attn.o_proj.weight"
 	_, all := steps(t, dev, 2, nil)
-	_, but := steps(t, dev, 2, func(_ *checkpoint.Config, r *train.Recipe) { r.Optimizer.NoDecay = []string{"embed_tokens.weight"} })
+	_, but := steps(t, dev, 2, func(r *train.Recipe) { r.Optimizer.NoDecay = []string{"embed_tokens.weight"} })
 	if cmp.Equal(all.Weights["model.embed_tokens.weight"].F32(), but.Weights["model.embed_tokens.weight"].F32()) {
 		t.Error("the exclusion changes nothing")
 	}
 	_, first := steps(t, dev, 1, nil)
-	_, other := steps(t, dev, 1, func(_ *checkpoint.Config, r *train.Recipe) { r.Optimizer.NoDecay = []string{"embed_tokens.weight"} })
+	_, other := steps(t, dev, 1, func(r *train.Recipe) { r.Optimizer.NoDecay = []string{"embed_tokens.weight"} })
 	if !cmp.Equal(first.Weights[out].F32(), other.Weights[out].F32()) {
 		t.Error("the exclusion changes another param")
 	}

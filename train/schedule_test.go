@@ -2,6 +2,7 @@ package train
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/trit-ml/trit/graph"
@@ -105,5 +106,31 @@ func TestInit(t *testing.T) {
 	}
 	if string(w[name].Data) == string(w["layers.1.up.weight"].Data) {
 		t.Error("two params are equal")
+	}
+}
+
+// TestWatch: a loss that is not finite always ends a run; a high one only after
+// the mean is known, and above both limits.
+func TestWatch(t *testing.T) {
+	w := watch{explode: 3, uniform: 5}
+	at := func(loss, norm float64) string { return w.wrong(Result{Loss: loss, GradNorm: norm}) }
+	if at(1e9, 1) != "" || at(math.NaN(), 1) == "" || at(math.Inf(1), 1) == "" || at(1, math.NaN()) == "" {
+		t.Error("the first losses")
+	}
+	w = watch{explode: 3, uniform: 5}
+	for range 20 {
+		if why := at(2, 1); why != "" {
+			t.Fatal(why)
+		}
+	}
+	if at(19.9, 1) != "" || at(5, 1) != "" {
+		t.Error("a spike below four times a guess")
+	}
+	if why := at(50, 1); !strings.Contains(why, "50 after 3") {
+		t.Errorf("an explosion: %q", why)
+	}
+	w.explode = 0
+	if at(50, 1) != "" {
+		t.Error("an explosion that nobody asked about")
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"path/filepath"
 	"time"
 
@@ -30,6 +29,9 @@ type Trainer struct {
 	valid  *data.Validation
 	save   *saver
 	lock   *filelock.Lock
+
+	watch watch
+	good  State // before the step, with CheckFinite
 
 	progress progress
 	began    time.Time
@@ -132,8 +134,9 @@ func (t *Trainer) Config() Config { return t.cfg }
 // error that wraps ctx's. While Run is under way the run folder is locked: a
 // second trainer in it gets an error that names the first. A checkpoint that
 // cannot be written is a warning while training can go on, and an error at the
-// start and at the end. A loss that is not finite ends the run with an error
-// and leaves the checkpoints before it. Run is called once.
+// start and at the end. A loss that is not finite, or explodes, ends the run with
+// an error that wraps ErrDiverged and leaves the checkpoints before it. Run is
+// called once.
 func (t *Trainer) Run(ctx context.Context, events func(Event)) (err error) {
 	t.began = time.Now()
 	t.emit = func(e Event) {
@@ -180,12 +183,18 @@ func (t *Trainer) step(ctx context.Context) error {
 	t.train.Next(t.batch)
 	n := t.progress.Step
 	lr, decay := t.cfg.Optimizer.Schedule.At(n, t.cfg.Steps)
-	res, err := t.engine.Step(context.WithoutCancel(ctx), t.batch, lr, decay)
+	ctx = context.WithoutCancel(ctx)
+	if t.cfg.CheckFinite {
+		if err := t.engine.StateTo(ctx, &t.good); err != nil {
+			return err
+		}
+	}
+	res, err := t.engine.Step(ctx, t.batch, lr, decay)
 	if err != nil {
 		return err
 	}
-	if !isFinite(res.Loss) || !isFinite(res.GradNorm) {
-		return t.diverged(n+1, res)
+	if why := t.watch.wrong(res); why != "" {
+		return t.diverged(ctx, n+1, why, lr, decay)
 	}
 	t.progress.Step, t.progress.Position = n+1, t.train.Position()
 	t.busy += time.Since(start)
@@ -203,21 +212,13 @@ func (t *Trainer) step(ctx context.Context) error {
 	return nil
 }
 
-func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
-
-func (t *Trainer) diverged(step int, res Result) error {
-	t.reapWarned(true)
-	kept := "none"
-	if t.lastSave >= 0 {
-		kept = filepath.Join(t.cfg.Dir, checkpointsDir, stepName(t.lastSave))
+// lastGood names the newest checkpoint.
+func (t *Trainer) lastGood() string {
+	if t.lastSave < 0 {
+		return "none"
 	}
-	return fmt.Errorf("train: step %d: %w: loss %v, gradient norm %v; the last good checkpoint is %s; try a lower peak rate than %g or a longer warmup than %d steps",
-		step, ErrDiverged, res.Loss, res.GradNorm, kept, t.cfg.Optimizer.Schedule.Peak, t.cfg.Optimizer.Schedule.Warmup)
+	return filepath.Join(t.cfg.Dir, checkpointsDir, stepName(t.lastSave))
 }
-
-// ErrDiverged is wrapped by the error of a run whose loss or gradient became
-// infinite or not a number.
-var ErrDiverged = errors.New("training diverged")
 
 // after validates and saves where it is time to.
 func (t *Trainer) after(ctx context.Context) error {
