@@ -21,7 +21,7 @@ type settings struct {
 
 // newSettings builds the flags from the settings' descriptions.
 func newSettings() settings {
-	cfg := train.Default()
+	cfg := runConfig{Config: train.Default()}
 	var fields []reflect.StructField
 	for _, s := range runfile.Settings(&cfg) {
 		if s.Section {
@@ -52,7 +52,7 @@ func newSettings() settings {
 func fieldName(key string) string { return "F_" + strings.ReplaceAll(key, ".", "_") }
 
 // apply sets the settings whose flags were given.
-func (f settings) apply(cfg *train.Config) {
+func (f settings) apply(cfg *runConfig) {
 	flags := reflect.ValueOf(f.Flags[0]).Elem()
 	for _, s := range runfile.Settings(cfg) {
 		if s.Section {

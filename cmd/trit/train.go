@@ -10,10 +10,10 @@ import (
 )
 
 type trainCmd struct {
-	Out         string `help:"Run folder; it opens as a model at any time." placeholder:"DIR"`
 	Config      string `help:"Settings from a YAML file; flags override it." placeholder:"FILE" type:"existingfile"`
 	PrintConfig bool   `help:"Write the settings in effect as YAML, with comments, and stop."`
 	Resume      bool   `help:"Continue the run in --out from its newest checkpoint; --config and flags change its settings."`
+	Twin        bool   `help:"Train the model and its unquantized twin with each of --seeds, and write the gap to --out."`
 	LogEvery    int    `help:"Steps between lines where output is no terminal." default:"10"`
 	deviceFlags
 	settings
@@ -28,13 +28,16 @@ Examples:
   trit train --data texts --preset micro --print-config > run.yaml
   trit train --config run.yaml --lr 2e-3 --out runs/low
   trit train --resume --out runs/mine --steps 2000
+  trit train --data texts --twin --seeds 1,2,3 --twin-lr 2e-3 --out runs/gap
   trit run --model runs/mine "Once"`
 }
 
-// runConfig is run.yaml: the settings, and where the run goes.
+// runConfig is run.yaml: the settings, where the run goes, and what a comparison
+// adds.
 type runConfig struct {
-	Out string `json:"out" help:"Run folder."`
+	Out string `json:"out" help:"Run folder; it opens as a model at any time." placeholder:"DIR"`
 	train.Config
+	Twin train.Twin `json:"twin" help:"What trit train --twin compares."`
 }
 
 func (c *trainCmd) Run(e *env) error {
@@ -53,6 +56,10 @@ func (c *trainCmd) Run(e *env) error {
 		return err
 	}
 	defer dev.Close()
+	if c.Twin {
+		cfg.Device = dev
+		return c.twins(e, &cfg)
+	}
 	var t *train.Trainer
 	if c.Resume {
 		// More steps stretch the schedule; without the flag the run ends as it
@@ -90,10 +97,7 @@ func (c *trainCmd) configure(cfg *runConfig) error {
 			return err
 		}
 	}
-	c.apply(&cfg.Config)
-	if c.Out != "" {
-		cfg.Out = c.Out
-	}
+	c.apply(cfg)
 	cfg.Dir = cfg.Out
 	// The flag takes a file's path too.
 	if k := &cfg.Tokenizer; !slices.Contains([]string{train.Bytes, train.BPE, train.File}, k.Kind) {
@@ -108,15 +112,18 @@ func (c *trainCmd) configure(cfg *runConfig) error {
 // print writes the settings in effect; with --resume, over those of the run.
 func (c *trainCmd) print(e *env) error {
 	cfg := runConfig{Config: train.Default()}
+	if err := c.configure(&cfg); err != nil {
+		return err
+	}
 	if c.Resume {
-		saved, err := train.SavedConfig(c.Out)
+		saved, err := train.SavedConfig(cfg.Out)
 		if err != nil {
 			return err
 		}
-		cfg.Config = saved
-	}
-	if err := c.configure(&cfg); err != nil {
-		return err
+		cfg = runConfig{Out: cfg.Out, Config: saved}
+		if err := c.configure(&cfg); err != nil {
+			return err
+		}
 	}
 	text, err := runfile.Write(&cfg)
 	if err != nil {

@@ -45,3 +45,26 @@ func TestTrainConfig(t *testing.T) {
 		t.Errorf("exit %d, %s", code, out)
 	}
 }
+
+// TestTrainTwin compares two models, and goes on where the comparison is.
+func TestTrainTwin(t *testing.T) {
+	dir := t.TempDir()
+	texts, out := filepath.Join(dir, "t.txt"), filepath.Join(dir, "gap")
+	if err := os.WriteFile(texts, []byte(strings.Repeat("the quick brown fox. ", 60)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"train", "--twin", "--seeds", "1,2", "--twin-lr", "1e-3", "--data", texts, "--out", out,
+		"--hidden", "32", "--ffn", "64", "--heads", "2", "--kv-heads", "1", "--layers", "1", "--tokenizer", "bytes", "--window", "16", "--rows", "2", "--steps", "2", "--holdout", "0.3"}
+	first := ok(t, []string{"seed-2-plain", "mean ± sd over seeds", "ternary, bitnet 0.004", "plain, bitnet 0.001", "gap.json", "17632 parameters"}, args...)
+	table := first[:strings.Index(first, "gap.json")]
+	for _, more := range [][]string{{"train", "--twin", "--resume", "--out", out}, append(args, "--resume")} {
+		if again := ok(t, nil, more...); !strings.HasPrefix(again, table) || strings.Contains(again, "step 1") {
+			t.Errorf("resumed at the end: %s", again)
+		}
+	}
+	for want, more := range map[string][]string{"settings that it began with": {"--resume", "--lr", "1e-3"}, "resume it": nil} {
+		if out, code := trit(t, append(args, more...)...); code != 1 || !strings.Contains(out, want) {
+			t.Errorf("%v: exit %d: %s", more, code, out)
+		}
+	}
+}
