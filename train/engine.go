@@ -112,6 +112,9 @@ type State struct {
 	Weights map[string]graph.Tensor
 	Moments map[string]graph.Tensor // by passes.Moment1+param and passes.Moment2+param; nil: zeros
 	Steps   int
+	// With Parts above 1 a moment is part Part of the param's, as a sharded
+	// optimizer holds it: flat, ops.PartSize elements, zeros behind the last one.
+	Part, Parts int
 }
 
 // Master precedes a param's name in State.Moments.

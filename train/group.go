@@ -70,7 +70,7 @@ func (w *writer) writePart(ctx context.Context, target string, p progress, s Sta
 // ownPart writes the optimizer's tensors that this process holds.
 func (w *writer) ownPart(out *atomicfile.Dir, s State) (part, error) {
 	me := part{Files: map[string]fileSum{}, Tensors: map[string]string{}}
-	entries := moments(s)
+	entries := momentEntries(s)
 	if len(entries) == 0 {
 		return me, nil
 	}

@@ -156,7 +156,7 @@ func (t *Trainer) model(ctx context.Context, sep int32) error {
 	}
 	switch {
 	case t.from != nil:
-		state, err = t.from.state(nil)
+		state, err = t.from.state(0, 1)
 	case start != nil:
 		state.Weights = map[string]graph.Tensor{}
 		for _, name := range t.engine.Params() {

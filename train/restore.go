@@ -106,21 +106,29 @@ func bestSteps(run string, steps []int) []int {
 	return best
 }
 
-// state reads the tensors. want chooses among the optimizer's by name; nil is
-// all. It does not matter how many processes wrote them.
-func (s *saved) state(want func(name string) bool) (State, error) {
-	st := State{Steps: s.Step}
+// state reads the tensors; with parts above 1, part of each of the optimizer's
+// (see State.Parts). It does not matter how many processes wrote them.
+func (s *saved) state(part, parts int) (State, error) {
+	st := State{Steps: s.Step, Part: part, Parts: parts}
 	var err error
 	if st.Weights, err = readTensors(filepath.Join(s.dir, modelDir), weightsStem, nil); err != nil {
 		return st, fmt.Errorf("train: %w", err)
 	}
-	if st.Moments, err = readTensors(s.dir, momentsStem, want); err != nil {
-		return st, fmt.Errorf("train: %w", err)
+	stored, err := readTensors(s.dir, momentsStem, nil)
+	if err == nil {
+		st.Moments, err = joinPieces(stored, st.Weights)
+	}
+	if err != nil {
+		return st, fmt.Errorf("train: %s: %w", s.dir, err)
+	}
+	if parts > 1 {
+		cutMoments(st)
 	}
 	return st, nil
 }
 
-// readTensors reads a file, or shards with an index.
+// readTensors reads a file, or shards with an index; want, if not nil, chooses
+// by name.
 func readTensors(dir, stem string, want func(name string) bool) (map[string]graph.Tensor, error) {
 	files, err := safetensors.Files(dir, stem)
 	if err != nil {

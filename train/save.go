@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -56,7 +55,7 @@ func (w *writer) writeWhole(ctx context.Context, target string, p progress, s St
 		return err
 	}
 	defer out.Close()
-	if err := safetensors.WriteShards(out.Path("."), momentsStem, moments(s), nil, w.shardBytes); err != nil {
+	if err := safetensors.WriteShards(out.Path("."), momentsStem, momentEntries(s), nil, w.shardBytes); err != nil {
 		return err
 	}
 	if err := w.common(ctx, out, p, s); err != nil {
@@ -78,15 +77,6 @@ func (w *writer) common(ctx context.Context, out *atomicfile.Dir, p progress, s 
 		return err
 	}
 	return writeJSON(out.Path(progressFile), p)
-}
-
-// moments lists the optimizer's tensors by name.
-func moments(s State) []safetensors.Entry {
-	var entries []safetensors.Entry
-	for _, name := range slices.Sorted(maps.Keys(s.Moments)) {
-		entries = append(entries, safetensors.EntryOf(name, s.Moments[name]))
-	}
-	return entries
 }
 
 // weights writes the Hugging Face folder.
