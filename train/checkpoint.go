@@ -26,10 +26,14 @@ const (
 	configFile     = "config.json"
 	weightsStem    = "model"     // .safetensors, or shards with an index
 	momentsStem    = "optimizer" // .safetensors, or shards with an index
+	statsFile      = "statistics.safetensors"
 	progressFile   = "train.json"
 	manifestFile   = "manifest.json"
 	cacheDir       = "data"
 	lockFile       = "lock"
+	metricsFile    = "metrics.csv"
+	weightsFile    = "weights.csv"
+	boardDir       = "tensorboard"
 )
 
 // progress is train.json: everything but tensors that resuming needs.

@@ -64,6 +64,12 @@ type Config struct {
 	// end) and after the last, over at most ValidateWindows windows (0: all).
 	ValidateEvery   int `json:"validate_every" help:"Steps between validations; 0: only at the end."`
 	ValidateWindows int `json:"validate_windows" help:"Most windows of a validation; 0: all."`
+	// StatsEvery is after how many steps the ternary codes are measured (0:
+	// never); see WeightStats. A measurement reads all ternary weights twice.
+	StatsEvery int `json:"stats_every" help:"Steps between measurements of the ternary codes (shares, flips, scale, dead zone); 0: never."`
+	// TensorBoardEvery is after how many steps a point goes to TensorBoard's
+	// files (0: none). metrics.csv has every step.
+	TensorBoardEvery int `json:"tensorboard_every" help:"Steps between points in TensorBoard's files; 0: no files."`
 	// A checkpoint is written before the first step, after every SaveEvery
 	// steps (0: never), when a validation is the best so far, and at the end.
 	// The newest Keep stay, and the KeepBest of lowest validation loss.
@@ -123,6 +129,7 @@ func Default() Config {
 		},
 		Explode:       3,
 		ValidateEvery: 250, ValidateWindows: 128,
+		StatsEvery: 100, TensorBoardEvery: 1,
 		SaveEvery: 250, Keep: 2, KeepBest: 1, ShardBytes: 5e9,
 	}
 }
@@ -154,6 +161,7 @@ func (c *Config) validate() error {
 	}{
 		{"rows", c.Rows, 1, 1 << 20}, {"window", c.Window, 2, 1 << 20}, {"steps", c.Steps, 1, 1 << 30},
 		{"validate every", c.ValidateEvery, 0, 1 << 30}, {"validate windows", c.ValidateWindows, 0, 1 << 30},
+		{"stats every", c.StatsEvery, 0, 1 << 30}, {"tensorboard every", c.TensorBoardEvery, 0, 1 << 30},
 		{"save every", c.SaveEvery, 0, 1 << 30}, {"keep", c.Keep, 1, 1 << 20}, {"keep best", c.KeepBest, 0, 1 << 20},
 	} {
 		if f.v < f.lo || f.v > f.hi {

@@ -34,6 +34,8 @@
 //	                             /optimizer.safetensors     AdamW's moments
 //	                             /train.json                configuration, step, data position, best
 //	                             /manifest.json             sizes and SHA-256 of all of them
+//	                             /statistics.safetensors    what measurements of the codes remember
+//	run/metrics.csv, weights.csv, tensorboard/              curves, see below
 //	run/data/                                               tokenized texts, made again if lost
 //	run/lock                                                held by the process that trains
 //
@@ -62,6 +64,14 @@
 //     when it is due. At the start and at the end it is an error.
 //   - The lock belongs to a process, not to a file: it is free when its holder has
 //     died, however it died.
+//
+// # Curves
+//
+// metrics.csv has a row for each step, weights.csv one for each ternary matrix
+// at every Config.StatsEvery-th step (see [WeightStats]), and tensorboard/ the
+// same for TensorBoard. They are on the disk before the checkpoint of their step,
+// and a resumed run first cuts off what they say of later steps: they always read
+// as if the run had never stopped. One that cannot be written is a warning.
 //
 // # Numbers
 //

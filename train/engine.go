@@ -206,6 +206,33 @@ func (e *Engine) StateTo(ctx context.Context, s *State) error {
 	return nil
 }
 
+// param returns the values that a step computes with, in the memory of buf, which
+// grows as needed.
+func (e *Engine) param(ctx context.Context, name string, buf *[]byte) ([]float32, error) {
+	for _, p := range e.loss.Params() {
+		if graph.SourceName(p) != name {
+			continue
+		}
+		dims, err := p.Out[0].Shape.Eval(nil)
+		if err != nil {
+			return nil, err
+		}
+		n, err := graph.Count(dims)
+		if err != nil {
+			return nil, err
+		}
+		if len(*buf) < 4*n {
+			*buf = graph.NewTensor(graph.F32, n).Data
+		}
+		t, err := graph.NewTensorFrom(graph.F32, (*buf)[:4*n], dims...)
+		if err != nil {
+			return nil, err
+		}
+		return t.F32(), e.run.ReadStateTo(ctx, name, t)
+	}
+	return nil, fmt.Errorf("no param %q", name)
+}
+
 // weight is the state that holds what a param is in the model.
 func (e *Engine) weight(param string) string {
 	if e.recipe.Optimizer.EMA > 0 {

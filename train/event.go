@@ -16,6 +16,8 @@ const (
 	Stepped
 	// Scored: Valid is a validation result.
 	Scored
+	// Measured: Weights tells how the ternary codes are after this step.
+	Measured
 	// Saved: Path is a new checkpoint.
 	Saved
 	// Warned: Message deserves attention, and training goes on.
@@ -32,6 +34,7 @@ type Event struct {
 
 	Step, Steps     int     // steps done, and in all
 	Epoch           float64 // passes over the training text, of which the last is a share
+	Tokens          int64   // of training text, from the first step on
 	Loss            float64 // nats per token
 	BitsPerByte     float64
 	GradNorm        float64 // before clipping
@@ -40,9 +43,10 @@ type Event struct {
 	Remaining       time.Duration // at that pace
 	Elapsed         time.Duration // since Run was called
 
-	Valid Validated
-	Best  bool // Valid is the best so far
-	Path  string
+	Valid   Validated
+	Best    bool // Valid is the best so far
+	Path    string
+	Weights []WeightStats // one for each ternary matrix
 }
 
 // String is one line of plain text.
@@ -62,8 +66,20 @@ func (e Event) String() string {
 			mark = ", the best so far"
 		}
 		return fmt.Sprintf("validation after step %d: loss %.4f, %.4f bits/byte%s", e.Step, e.Valid.Loss, e.Valid.BitsPerByte, mark)
+	case Measured:
+		t := Total(e.Weights)
+		return fmt.Sprintf("codes after step %d: −1 %.1f %%, 0 %.1f %%, +1 %.1f %%, %.3f %% flipped in this step, scale %+.1f %% since the start, %.1f %% near a threshold%s",
+			e.Step, 100*t.Minus, 100*t.Zero, 100*t.Plus, 100*t.FlipRate, 100*t.Drift, 100*t.Boundary, dead(t))
 	case Saved:
 		return "saved " + e.Path
 	}
 	return "warning: " + e.Message
+}
+
+// dead is the end of a line on weights, once there are enough measurements.
+func dead(t WeightStats) string {
+	if t.Dead != t.Dead {
+		return ""
+	}
+	return fmt.Sprintf(", %.1f %% dead", 100*t.Dead)
 }

@@ -43,12 +43,12 @@ func (g group) stem() string {
 }
 
 // writePart writes this process's share of a checkpoint; process 0 completes it.
-func (w *writer) writePart(ctx context.Context, target string, p progress, s State) error {
+func (w *writer) writePart(ctx context.Context, target string, p progress, s snapshot) error {
 	out, err := atomicfile.JoinDir(target, fmt.Sprintf("ranks-%d", w.group.size))
 	if err != nil {
 		return err
 	}
-	mine, err := w.ownPart(out, s)
+	mine, err := w.ownPart(out, s.State)
 	if w.group.rank == 0 {
 		defer out.Close()
 		if err == nil {

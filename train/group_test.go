@@ -74,7 +74,7 @@ func TestGroup(t *testing.T) {
 			wg.Go(func() {
 				w := &writer{dir: dir, order: order, keep: 9, shardBytes: 1000, group: group{rank, size, patience}}
 				p := progress{Format: progressFormat, Step: step}
-				after, err := w.write(context.Background(), p, state(rank, size))
+				after, err := w.write(context.Background(), p, snapshot{State: state(rank, size)})
 				errs[rank] = errors.Join(after, err)
 			})
 		}
@@ -137,7 +137,7 @@ func TestGroup(t *testing.T) {
 	}
 	// One process is dead.
 	w := &writer{dir: dir, order: order, keep: 9, group: group{0, 2, 20 * time.Millisecond}}
-	_, err := w.write(context.Background(), progress{Format: progressFormat, Step: 6}, groupState(0, 2))
+	_, err := w.write(context.Background(), progress{Format: progressFormat, Step: 6}, snapshot{State: groupState(0, 2)})
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "process 1 of 2") {
 		t.Errorf("a dead process: %v", err)
 	}

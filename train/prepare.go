@@ -170,7 +170,28 @@ func (t *Trainer) model(ctx context.Context, sep int32) error {
 	if err != nil {
 		return err
 	}
-	return t.engine.SetState(ctx, state)
+	if err := t.engine.SetState(ctx, state); err != nil {
+		return err
+	}
+	return t.measuring(ctx, loss)
+}
+
+// measuring prepares the weight statistics.
+func (t *Trainer) measuring(ctx context.Context, loss *graph.Graph) error {
+	if t.cfg.Plain {
+		return nil
+	}
+	if t.meter = newMeter(loss, t.cfg.StatsEvery); t.meter == nil {
+		return nil
+	}
+	if t.from != nil {
+		stats, err := t.from.stats()
+		if err != nil {
+			return err
+		}
+		t.meter.restore(stats)
+	}
+	return t.meter.begin(ctx, t.engine)
 }
 
 // countParams is the number of trained values.
@@ -199,6 +220,7 @@ func (t *Trainer) saver() error {
 		return fmt.Errorf("train: %w", err)
 	}
 	t.save = newSaver(w)
+	t.recorder = newRecorder(t.cfg.Dir, t.progress.Step, t.cfg.TensorBoardEvery, t.warn)
 	if t.from == nil {
 		return nil
 	}

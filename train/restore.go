@@ -127,6 +127,19 @@ func (s *saved) state(part, parts int) (State, error) {
 	return st, nil
 }
 
+// stats reads what the meter remembered, nil if nothing.
+func (s *saved) stats() (map[string]graph.Tensor, error) {
+	m := map[string]graph.Tensor{}
+	err := readFile(filepath.Join(s.dir, statsFile), nil, m)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
+	return m, nil
+}
+
 // readTensors reads a file, or shards with an index; want, if not nil, chooses
 // by name.
 func readTensors(dir, stem string, want func(name string) bool) (map[string]graph.Tensor, error) {

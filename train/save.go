@@ -28,11 +28,17 @@ type writer struct {
 	group      group
 }
 
+// snapshot is a copy of what a checkpoint holds beside progress.
+type snapshot struct {
+	State
+	stats map[string]graph.Tensor // what the meter remembers
+}
+
 // write makes a checkpoint durable, then gives the run folder its weights and
 // drops checkpoints that are too many. What fails after the checkpoint is
 // complete is in after.
-func (w *writer) write(ctx context.Context, p progress, s State) (after, err error) {
-	if err := finite(s); err != nil {
+func (w *writer) write(ctx context.Context, p progress, s snapshot) (after, err error) {
+	if err := finite(s.State); err != nil {
 		return nil, err
 	}
 	target := filepath.Join(w.dir, checkpointsDir, stepName(p.Step))
@@ -48,14 +54,14 @@ func (w *writer) write(ctx context.Context, p progress, s State) (after, err err
 }
 
 // writeWhole writes a checkpoint alone.
-func (w *writer) writeWhole(ctx context.Context, target string, p progress, s State) error {
+func (w *writer) writeWhole(ctx context.Context, target string, p progress, s snapshot) error {
 	// Only a checkpoint that turned out damaged can be in the way.
 	out, err := atomicfile.ReplaceDir(target)
 	if err != nil {
 		return err
 	}
 	defer out.Close()
-	if err := safetensors.WriteShards(out.Path("."), momentsStem, momentEntries(s), nil, w.shardBytes); err != nil {
+	if err := safetensors.WriteShards(out.Path("."), momentsStem, momentEntries(s.State), nil, w.shardBytes); err != nil {
 		return err
 	}
 	if err := w.common(ctx, out, p, s); err != nil {
@@ -71,10 +77,19 @@ func (w *writer) writeWhole(ctx context.Context, target string, p progress, s St
 	return out.Commit()
 }
 
-// common writes what is the same in all processes: weights and progress.
-func (w *writer) common(ctx context.Context, out *atomicfile.Dir, p progress, s State) error {
-	if err := w.weights(ctx, out.Path(modelDir), s); err != nil {
+// common writes what is not a process's own: weights, statistics and progress.
+func (w *writer) common(ctx context.Context, out *atomicfile.Dir, p progress, s snapshot) error {
+	if err := w.weights(ctx, out.Path(modelDir), s.State); err != nil {
 		return err
+	}
+	if len(s.stats) > 0 {
+		var entries []safetensors.Entry
+		for name, t := range s.stats {
+			entries = append(entries, safetensors.EntryOf(name, t))
+		}
+		if err := safetensors.WriteFile(out.Path(statsFile), entries, nil); err != nil {
+			return err
+		}
 	}
 	return writeJSON(out.Path(progressFile), p)
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/internal/filelock"
 )
 
@@ -15,7 +16,7 @@ import (
 // written.
 type saver struct {
 	w       *writer
-	copy    State // the goroutine's while busy
+	copy    snapshot // the goroutine's while busy
 	busy    bool
 	outcome chan outcome
 }
@@ -27,18 +28,24 @@ type outcome struct {
 	after error // it is complete, but what follows failed
 }
 
-func newSaver(w *writer) *saver { return &saver{w: w, outcome: make(chan outcome, 1)} }
+func newSaver(w *writer) *saver {
+	return &saver{w: w, copy: snapshot{stats: map[string]graph.Tensor{}}, outcome: make(chan outcome, 1)}
+}
 
 // start copies the engine's state and begins to write it. The saver must not be
 // busy.
-func (s *saver) start(ctx context.Context, e *Engine, p progress) error {
-	if err := e.StateTo(ctx, &s.copy); err != nil {
+func (s *saver) start(ctx context.Context, e *Engine, m *meter, r *recorder, p progress) error {
+	if err := e.StateTo(ctx, &s.copy.State); err != nil {
 		return err
 	}
+	m.copyTo(s.copy.stats)
 	s.busy = true
 	go func() {
 		o := outcome{step: p.Step}
+		// The curves up to a checkpoint are on the disk before it is.
+		synced := r.sync()
 		o.after, o.err = s.w.write(ctx, p, s.copy)
+		o.after = errors.Join(synced, o.after)
 		s.outcome <- o
 	}()
 	return nil
@@ -109,7 +116,7 @@ func (t *Trainer) checkpointSoon(ctx context.Context, now bool) error {
 		return nil
 	}
 	// A cancelled run still wants what it has begun to write.
-	err := t.save.start(context.WithoutCancel(ctx), t.engine, t.progress)
+	err := t.startSave(context.WithoutCancel(ctx))
 	if err == nil && t.cfg.SaveInline {
 		t.reapWarned(true)
 	}
@@ -123,10 +130,15 @@ func (t *Trainer) checkpoint(ctx context.Context) error {
 	if t.lastSave == t.progress.Step {
 		return nil
 	}
-	if err := t.save.start(ctx, t.engine, t.progress); err != nil {
+	if err := t.startSave(ctx); err != nil {
 		return fmt.Errorf("train: checkpoint of step %d: %w", t.progress.Step, err)
 	}
 	return t.reap(true)
+}
+
+func (t *Trainer) startSave(ctx context.Context) error {
+	t.recorder.flush()
+	return t.save.start(ctx, t.engine, t.meter, t.recorder, t.progress)
 }
 
 // claim takes the run folder for this process, which has it until it ends, and

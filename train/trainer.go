@@ -33,6 +33,9 @@ type Trainer struct {
 	watch watch
 	good  State // before the step, with CheckFinite
 
+	meter    *meter    // nil without quantization, or if it is off
+	recorder *recorder // nil until the run is prepared
+
 	progress progress
 	began    time.Time
 	busy     time.Duration // spent in steps
@@ -140,8 +143,9 @@ func (t *Trainer) Config() Config { return t.cfg }
 func (t *Trainer) Run(ctx context.Context, events func(Event)) (err error) {
 	t.began = time.Now()
 	t.emit = func(e Event) {
+		e.Elapsed = time.Since(t.began)
+		t.recorder.event(e)
 		if events != nil {
-			e.Elapsed = time.Since(t.began)
 			events(e)
 		}
 	}
@@ -179,11 +183,17 @@ func (t *Trainer) Run(ctx context.Context, events func(Event)) (err error) {
 
 // step does one step. It is not interrupted: half a step cannot be saved.
 func (t *Trainer) step(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
+	n := t.progress.Step
+	measured := t.meter.due(n + 1)
+	if measured {
+		if err := t.meter.prepare(ctx, t.engine); err != nil {
+			return err
+		}
+	}
 	start := time.Now()
 	t.train.Next(t.batch)
-	n := t.progress.Step
 	lr, decay := t.cfg.Optimizer.Schedule.At(n, t.cfg.Steps)
-	ctx = context.WithoutCancel(ctx)
 	if t.cfg.CheckFinite {
 		if err := t.engine.StateTo(ctx, &t.good); err != nil {
 			return err
@@ -203,12 +213,20 @@ func (t *Trainer) step(ctx context.Context) error {
 	t.emit(Event{
 		Kind: Stepped, Step: n + 1, Steps: t.cfg.Steps,
 		Epoch:       float64(t.progress.Position.Epoch) + float64(t.progress.Position.Index)/float64(t.train.Windows()),
+		Tokens:      int64(n+1) * int64(t.cfg.Rows*t.cfg.Window),
 		Loss:        res.Loss,
 		BitsPerByte: bitsPerByte(res.Loss*float64(t.batch.Counted), t.batch.Bytes),
 		GradNorm:    res.GradNorm, LR: lr, Decay: decay,
 		TokensPerSecond: float64(t.cfg.Rows*t.cfg.Window) / each.Seconds(),
 		Remaining:       each * time.Duration(t.cfg.Steps-n-1),
 	})
+	if measured {
+		stats, err := t.meter.measure(ctx, t.engine)
+		if err != nil {
+			return err
+		}
+		t.emit(Event{Kind: Measured, Step: n + 1, Steps: t.cfg.Steps, Weights: stats})
+	}
 	return nil
 }
 
@@ -278,6 +296,7 @@ func (t *Trainer) close() error {
 	if t.tokens != nil {
 		err = errors.Join(err, t.tokens.Close())
 	}
+	err = errors.Join(err, t.recorder.close())
 	if t.lock != nil {
 		err = errors.Join(err, t.lock.Release())
 	}

@@ -1,0 +1,50 @@
+package train
+
+import (
+	"math"
+	"testing"
+)
+
+// TestMeasure counts codes, flips and threshold neighbours of a matrix by hand,
+// and follows the dead zone over measurements.
+func TestMeasure(t *testing.T) {
+	// γ = mean|w| = 1: the thresholds are ±0.5.
+	w := []float32{2, -2, 0.52, -0.48, 0.4, -0.6, 1.9, 0.1}
+	codes := []byte{2, 0, 2, 1, 1, 0, 2, 1}
+	before := append([]byte(nil), codes...)
+	before[2], before[5] = 1, 1
+	m := &measured{start: 0.8, marks: make([]byte, len(w))}
+	for n := 1; n <= 80; n++ {
+		s := m.measure("p", w, before)
+		for _, v := range []struct {
+			name      string
+			got, want float64
+		}{
+			{"minus", s.Minus, 2. / 8}, {"zero", s.Zero, 3. / 8}, {"plus", s.Plus, 3. / 8}, {"flips", s.FlipRate, 2. / 8},
+			{"scale", s.Scale, 1}, {"drift", s.Drift, 0.25}, {"boundary", s.Boundary, 2. / 8},
+		} {
+			if math.Abs(v.got-v.want) > 1e-6 {
+				t.Fatalf("measurement %d: %s is %v, want %v", n, v.name, v.got, v.want)
+			}
+		}
+		dead, frozen := 3./8, 1.
+		switch {
+		case n < DeadAfter:
+			dead, frozen = math.NaN(), math.NaN()
+		case n == 30: // one weight left the dead zone, below
+			dead, frozen = 2./8, 7./8
+		case n > 30 && n < 30+DeadAfter-1:
+			dead, frozen = 2./8, 7./8
+		}
+		if !(s.Dead == dead && s.Frozen == frozen || n < DeadAfter && math.IsNaN(s.Dead) && math.IsNaN(s.Frozen)) {
+			t.Fatalf("measurement %d: dead %v, frozen %v, want %v and %v", n, s.Dead, s.Frozen, dead, frozen)
+		}
+		if n == 29 { // as if it had come back with the next measurement
+			m.marks[7] = 5<<2 | 2
+		}
+	}
+	a, b := WeightStats{Weights: 1, Zero: 1, Dead: math.NaN()}, WeightStats{Weights: 3, Zero: 0.2, FlipRate: 0.4}
+	if got := Total([]WeightStats{a, b}); got.Weights != 4 || math.Abs(got.Zero-0.4) > 1e-12 || math.Abs(got.FlipRate-0.3) > 1e-12 || !math.IsNaN(got.Dead) {
+		t.Errorf("total %+v", got)
+	}
+}
