@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -182,4 +183,45 @@ func nll(logits []float32, target int32) float64 {
 		sum += math.Exp(float64(v) - most)
 	}
 	return most + math.Log(sum) - float64(logits[target])
+}
+
+// ScoreTargets sums the loss of targets that a training batch asks for: tokens
+// that have one value of seq are a sequence that begins with the first of them,
+// and targets[i] is what comes after tokens[i], or negative if that does not
+// count. It is what a trainer's validation measures, in inference form.
+func (e *Engine) ScoreTargets(ctx context.Context, tokens, seq, targets []int32) (sc Score, err error) {
+	if len(seq) != len(tokens) || len(targets) != len(tokens) {
+		return sc, fmt.Errorf("%d tokens, %d sequence numbers and %d targets", len(tokens), len(seq), len(targets))
+	}
+	s := e.Session
+	for from := 0; from < len(tokens); {
+		end := from + 1
+		for end < len(tokens) && seq[end] == seq[from] {
+			end++
+		}
+		q, err := s.Open()
+		if err != nil {
+			return sc, err
+		}
+		if err := s.Feed(q, runtime.AllLogits, tokens[from:end]...); err != nil {
+			return sc, errors.Join(err, s.End(q))
+		}
+		for s.Pending(q) > 0 {
+			if _, err := s.Step(ctx); err != nil {
+				return sc, errors.Join(err, s.End(q))
+			}
+			n, logits := s.Rows(q)
+			for i := range n {
+				if next := targets[from+i]; next >= 0 {
+					sc.Nats += nll(logits[i*s.Vocab():(i+1)*s.Vocab()], next)
+					sc.Tokens++
+				}
+			}
+			from += n
+		}
+		if err := s.End(q); err != nil {
+			return sc, err
+		}
+	}
+	return sc, nil
 }

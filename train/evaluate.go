@@ -25,6 +25,9 @@ type EvaluateOptions struct {
 	Overlap int
 	// Windows limits the work; 0 takes all held-out text.
 	Windows int
+	// ScoreBatch, if set, sums the loss of a batch's targets in place of the
+	// training form: that of an exported model, on the run's own windows.
+	ScoreBatch func(ctx context.Context, b *data.Batch) (nats float64, err error)
 	// Progress, if set, is called after each batch.
 	Progress func(done, total int)
 }
@@ -43,7 +46,7 @@ func Evaluate(ctx context.Context, run string, o EvaluateOptions) (score Score, 
 	cfg := s.Config
 	cfg.Declare = o.Declare
 	switch {
-	case o.Device == nil:
+	case o.Device == nil && o.ScoreBatch == nil:
 		return fail(errors.New("no device is given"))
 	case s.Custom && o.Declare == nil:
 		return fail(fmt.Errorf("%s trains an architecture of its own: set Declare", run))
@@ -89,6 +92,11 @@ func Evaluate(ctx context.Context, run string, o EvaluateOptions) (score Score, 
 		return fail(err)
 	}
 	defer func() { err = errors.Join(err, tokens.Close()) }()
+	layout := data.Layout{Separator: sep, Join: cfg.JoinDocuments, Lengths: lengths(tok)}
+	v := data.NewValidation(&tokens.Valid, layout, window, o.Overlap, o.Windows)
+	if o.ScoreBatch != nil {
+		return o.score(ctx, v, data.NewBatch(rows, window))
+	}
 	loss, err := Loss(cfg.declare(), rows*window)
 	if err != nil {
 		return fail(err)
@@ -102,7 +110,21 @@ func Evaluate(ctx context.Context, run string, o EvaluateOptions) (score Score, 
 	if err != nil {
 		return fail(err)
 	}
-	layout := data.Layout{Separator: sep, Join: cfg.JoinDocuments, Lengths: lengths(tok)}
-	v := data.NewValidation(&tokens.Valid, layout, window, o.Overlap, o.Windows)
 	return e.Score(ctx, runtime.Tensors(params), v, data.NewBatch(rows, window), o.Progress)
+}
+
+// score sums what ScoreBatch says of the batches.
+func (o *EvaluateOptions) score(ctx context.Context, v *data.Validation, b *data.Batch) (s Score, err error) {
+	for i := range v.Batches(b.Rows) {
+		v.Fill(i, b)
+		nats, err := o.ScoreBatch(ctx, b)
+		if err != nil {
+			return Score{}, fmt.Errorf("train: evaluate: %w", err)
+		}
+		s.Nats, s.Count, s.Bytes = s.Nats+nats, s.Count+b.Counted, s.Bytes+b.Bytes
+		if o.Progress != nil {
+			o.Progress(i+1, v.Batches(b.Rows))
+		}
+	}
+	return s, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ type heldoutCmd struct {
 	Run_    string `arg:"" name:"run" help:"Run folder of trit train." type:"existingdir"`
 	Model   string `help:"Score this model, in inference form, in place of the run's weights in training form." placeholder:"PATH"`
 	Context int    `help:"Tokens in a window of --model; the model's own context by default."`
+	Windows bool   `help:"Score --model in the run's own windows: the figure that its validation gives, for what was exported."`
 	Cat     string `help:"Also write the held-out texts, one after another, to a file." placeholder:"FILE"`
 	deviceFlags
 }
@@ -24,7 +26,8 @@ type heldoutCmd struct {
 func (heldoutCmd) Help() string {
 	return `The same files are scored by gzip -9 for comparison.
 Example:
-  trit eval heldout runs/mine --cat held.txt && xz -9k held.txt`
+  trit eval heldout runs/mine --cat held.txt && xz -9k held.txt
+  trit eval heldout runs/mine --model mine.gguf --windows`
 }
 
 // Run scores a run's weights on its held-out files and compresses the same
@@ -50,6 +53,9 @@ func (c *heldoutCmd) Run(e *env) error {
 		return err
 	}
 	fmt.Fprintf(e.out, "gzip -9: %.4f bits/byte\n", float64(packed)*8/float64(size))
+	if c.Model != "" && c.Windows {
+		return c.windows(e, dev, t.Config().Window)
+	}
 	if c.Model != "" {
 		return c.model(e, dev, corpus, size)
 	}
@@ -57,7 +63,7 @@ func (c *heldoutCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.out, "%s: %.4f bits/byte in training form, windows of %d tokens\n", c.Run_, sc.BitsPerByte(), t.Config().Window)
+	fmt.Fprintf(e.out, "%s: %.6f nats/token, %.4f bits/byte in training form, windows of %d tokens\n", c.Run_, sc.Loss(), sc.BitsPerByte(), t.Config().Window)
 	return nil
 }
 
@@ -136,5 +142,28 @@ func (c *heldoutCmd) model(e *env, dev devices.Device, corpus *data.Corpus, size
 		total.Nats, total.Tokens = total.Nats+sc.Nats, total.Tokens+sc.Tokens
 	}
 	fmt.Fprintf(e.out, "%s: %.4f bits/byte in inference form, windows of %d tokens that overlap by half\n", m.Name, total.BitsPerByte(int(size)), eng.Session.Context())
+	return nil
+}
+
+// windows scores a checkpoint on what the run's validation scores.
+func (c *heldoutCmd) windows(e *env, dev devices.Device, window int) error {
+	m, err := resolve(e, c.Model)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	eng, err := m.Start(e.ctx, dev, engine.Shape{Context: window})
+	if err != nil {
+		return err
+	}
+	defer eng.Close()
+	sc, err := train.Evaluate(e.ctx, c.Run_, train.EvaluateOptions{ScoreBatch: func(ctx context.Context, b *data.Batch) (float64, error) {
+		sc, err := eng.ScoreTargets(ctx, b.Tokens, b.Seq, b.Targets)
+		return sc.Nats, err
+	}})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(e.out, "%s: %.6f nats/token, %.4f bits/byte in inference form, windows of %d tokens\n", m.Name, sc.Loss(), sc.BitsPerByte(), window)
 	return nil
 }

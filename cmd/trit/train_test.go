@@ -26,6 +26,8 @@ func TestTrainConfig(t *testing.T) {
 	ok(t, []string{"step 3/3"}, "train", "--config", file, "--steps", "3")
 	ok(t, []string{"steps: 3", "peak: 0.002", "kind: bytes", "hidden: 32"}, "train", "--print-config", "--resume", "--out", runDir)
 	ok(t, []string{"steps: 3", "keep: 5"}, "train", "--print-config", "--resume", "--out", runDir, "--keep", "5")
+	ok(t, []string{"training form", "windows of 16"}, "eval", "heldout", runDir)
+	ok(t, []string{"inference form, windows of 16"}, "eval", "heldout", runDir, "--model", runDir, "--windows")
 	for args, want := range map[string]string{
 		"--resume --out " + runDir + " --hidden 64":    "start a new run",
 		"--config " + file + " --tokenizer nosuchfile": "nosuchfile",
