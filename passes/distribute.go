@@ -95,25 +95,50 @@ func paramStates(g *graph.Graph, want func(param string) bool) (*graph.Graph, []
 	return s, params, err
 }
 
-// AccumulatedGradients is a graph whose only outputs are the gradients that
-// Accumulate left in states, one for each param of loss that is wanted, in
-// order. The Update pipeline turns it into the program that applies them.
-func AccumulatedGradients(loss *graph.Graph, want func(param string) bool) (*graph.Graph, error) {
+// Update is the program that follows the micro-batches of a step: it sums the
+// gradients that Accumulate left in states over ranks, clips and applies them to
+// the params of loss. The only output is their global norm. trace may be nil.
+func Update(loss *graph.Graph, o AdamW, s Spread, trace Trace) (*graph.Graph, error) {
 	b := graph.NewBuilder("update")
-	var outs []graph.Value
+	var params []*graph.Node
+	var grads []graph.Value
+	values := map[string]graph.Value{}
 	for _, p := range loss.Params() {
 		name, t := graph.SourceName(p), p.Out[0]
-		if want != nil && !want(name) {
+		if o.Want != nil && !o.Want(name) {
 			continue
 		}
-		dims, err := t.Shape.Eval(nil)
-		if err != nil {
-			return nil, fmt.Errorf("param %q: %w", name, err)
+		params = append(params, p)
+		values[name] = b.State(name, t.Elem, t.Shape...)
+		g := b.State(Gradient+name, graph.F32, t.Shape...)
+		if s.Ranks.Ranks > 1 {
+			g = reduce(g, s.Ranks, s.Shard)
 		}
-		b.Param(name, t.Elem, dims...)
-		outs = append(outs, b.State(Gradient+name, graph.F32, t.Shape...))
+		grads = append(grads, g)
 	}
-	return b.Finish(outs...)
+	if s.Ranks.Ranks > 1 && s.Shard {
+		o.Shard = s.Ranks
+	}
+	norm, err := o.emit(b, params, func(name string) graph.Value { return values[name] }, grads)
+	if err != nil {
+		return nil, err
+	}
+	g, err := b.Finish(norm)
+	if err != nil {
+		return nil, err
+	}
+	return Pipeline{Fold(), CSE(), DCE()}.Run(g, trace)
+}
+
+// reduce sums a gradient over ranks.
+func reduce(v graph.Value, a collective.Attrs, shard bool) graph.Value {
+	switch {
+	case shard:
+		return collective.ReduceScatter(v, a)
+	case v.Op() == graph.StateOp.OpDef:
+		return collective.AllReduceInPlaceOp.One(collective.ReduceAttrs{Ranks: a.Ranks}, v)
+	}
+	return collective.AllReduce(v, a.Ranks)
 }
 
 // AllReduce sums the last outputs, one for each wanted param, over ranks. With
@@ -135,12 +160,8 @@ func AllReduce(a collective.Attrs, shard bool, want func(param string) bool) Pas
 		var outs []graph.Value
 		for i, v := range g.Outs {
 			v = m[v]
-			switch {
-			case i < len(g.Outs)-n:
-			case shard:
-				v = collective.ReduceScatter(v, a)
-			default:
-				v = collective.AllReduce(v, a.Ranks)
+			if i >= len(g.Outs)-n {
+				v = reduce(v, a, shard)
 			}
 			outs = append(outs, v)
 		}

@@ -92,44 +92,59 @@ func Optimizer(o AdamW) Pass {
 		for _, s := range state.States() {
 			byName[graph.SourceName(s)] = m[s.Result(0)]
 		}
-		var outs, sq []graph.Value
-		for _, v := range state.Outs[:keep] {
-			outs = append(outs, m[v])
-		}
-		grads := make([]graph.Value, len(params))
-		for i, d := range state.Outs[keep:] {
-			grads[i] = m[d]
-			sq = append(sq, ops.SqSumOp.One(graph.None{}, m[d]))
-		}
-		sharded := o.Shard.Ranks > 1
-		if sharded {
-			sq = []graph.Value{totals(sq, o.Shard.Ranks)}
-		}
-		clip := ops.ClipOp.Emit(ops.ClipAttrs{Max: o.MaxNorm}, sq...)
-		hyper := b.Input(HyperInput, graph.F32, graph.C(4))
-		for i, p := range params {
-			name, t := graph.SourceName(p), p.Out[0]
-			a := ops.AdamWAttrs{Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, Decay: 1}
-			if o.Decay != nil && !o.Decay(name, t) {
-				a.Decay = 0
-			}
-			if sharded {
-				a.Part, a.Parts = o.Shard.Rank, o.Shard.Ranks
-				if t, err = ops.PartType(t, a.Parts); err != nil {
-					return nil, fmt.Errorf("param %q: %w", name, err)
-				}
-			}
-			p := ops.AdamWOp.Emit(a, byName[name], grads[i],
-				b.State(Moment1+name, graph.F32, t.Shape...), b.State(Moment2+name, graph.F32, t.Shape...), hyper, clip[0])
-			if sharded {
-				p = []graph.Value{collective.AllGather(p[0], o.Shard)}
-			}
-			if o.EMA > 0 {
-				ops.EMAOp.Emit(ops.EMAAttrs{Decay: o.EMA}, b.State(Average+name, graph.F32, params[i].Out[0].Shape...), p[0])
+		var outs, grads []graph.Value
+		for i, v := range state.Outs {
+			if i < keep {
+				outs = append(outs, m[v])
+			} else {
+				grads = append(grads, m[v])
 			}
 		}
-		return b.Finish(append(outs, b.Name(clip[1], "grad_norm"))...)
+		norm, err := o.emit(b, params, func(name string) graph.Value { return byName[name] }, grads)
+		if err != nil {
+			return nil, err
+		}
+		return b.Finish(append(outs, norm)...)
 	}}
+}
+
+// emit adds the updates of params, whose states are values, and returns the
+// gradients' global norm.
+func (o AdamW) emit(b *graph.Builder, params []*graph.Node, value func(param string) graph.Value, grads []graph.Value) (graph.Value, error) {
+	var sq []graph.Value
+	for _, g := range grads {
+		sq = append(sq, ops.SqSumOp.One(graph.None{}, g))
+	}
+	sharded := o.Shard.Ranks > 1
+	if sharded {
+		sq = []graph.Value{totals(sq, o.Shard.Ranks)}
+	}
+	clip := ops.ClipOp.Emit(ops.ClipAttrs{Max: o.MaxNorm}, sq...)
+	hyper := b.Input(HyperInput, graph.F32, graph.C(4))
+	for i, p := range params {
+		name, t := graph.SourceName(p), p.Out[0]
+		a := ops.AdamWAttrs{Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, Decay: 1}
+		if o.Decay != nil && !o.Decay(name, t) {
+			a.Decay = 0
+		}
+		part := t
+		if sharded {
+			var err error
+			a.Part, a.Parts = o.Shard.Rank, o.Shard.Ranks
+			if part, err = ops.PartType(t, a.Parts); err != nil {
+				return graph.Value{}, fmt.Errorf("param %q: %w", name, err)
+			}
+		}
+		next := ops.AdamWOp.Emit(a, value(name), grads[i],
+			b.State(Moment1+name, graph.F32, part.Shape...), b.State(Moment2+name, graph.F32, part.Shape...), hyper, clip[0])[0]
+		if sharded {
+			next = collective.AllGather(next, o.Shard)
+		}
+		if o.EMA > 0 {
+			ops.EMAOp.Emit(ops.EMAAttrs{Decay: o.EMA}, b.State(Average+name, graph.F32, t.Shape...), next)
+		}
+	}
+	return b.Name(clip[1], "grad_norm"), nil
 }
 
 // totals adds up the scalars of each rank, and all of them.

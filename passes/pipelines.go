@@ -46,8 +46,8 @@ type TrainOptions struct {
 // Spread says over how many micro-batches and ranks a training step is spread.
 type Spread struct {
 	// Accumulate splits a step into a program that adds a micro-batch's
-	// gradients to states, of the Train pipeline, and one that applies them, of
-	// the Update pipeline.
+	// gradients to states, of the Train pipeline, and one that applies them, by
+	// Update.
 	Accumulate bool
 	// Ranks sums gradients over several processes, if there are any.
 	Ranks collective.Attrs
@@ -69,10 +69,6 @@ func (s Spread) update(o AdamW) Pipeline {
 	}
 	return append(p, Optimizer(o), Fold(), CSE(), DCE())
 }
-
-// Update is the pipeline from AccumulatedGradients to the program that sums them
-// over ranks, clips and applies them.
-func Update(o AdamW, s Spread) Pipeline { return s.update(o) }
 
 // Train is the pipeline from a declared model with a loss to one graph that
 // holds a whole training step: forward, backward, clipping and AdamW; or, with

@@ -91,6 +91,7 @@ type Recipe struct {
 	Plain        bool         `json:"plain" help:"Train the unquantized twin."`
 	Quantization Quantization `json:"quantization" help:"Quantization-aware training."`
 	Optimizer    Optimizer    `json:"optimizer" help:"AdamW." source:"Loshchilov and Hutter 2019"`
+	Scale        Scale        `json:"scale" help:"Micro-batches, processes and memory."`
 }
 
 // The kinds of tokenizer.
@@ -178,6 +179,7 @@ func (c *Config) validate() error {
 		bad("explode is %v, want 0 or above 1", c.Explode)
 	}
 	c.Recipe.validate(bad)
+	c.Scale.validate(c.Rows, bad)
 	return errors.Join(errs...)
 }
 

@@ -15,23 +15,32 @@ import (
 
 // Engine is a model in training on one device: the compiled step with params
 // and moments as its states. [Trainer] drives one; it serves on its own where
-// the loop is the caller's. It is used by one goroutine at a time.
+// the loop is the caller's. It is used by one goroutine at a time. With several
+// ranks (Scale.Ranks) every rank makes the same calls in the same order.
 type Engine struct {
 	loss   *graph.Graph
 	recipe Recipe
-	dev    devices.Device
-	tokens int
+	dev    devices.Device // joined to the ranks
+	tokens int            // of a micro-batch
 
-	prog  *runtime.Program
-	run   *runtime.Run
-	in    inputs
-	hyper [4]float32
-	hin   runtime.Input
-	warm  [1]float32    // λ
-	win   runtime.Input // if quantization warms up
-	steps int           // updates done, which the moments' correction depends on
+	progs  compiled
+	run    *runtime.Run // of the step's program
+	update *runtime.Run // of the program that applies gradients, nil without one
+	in     inputs
+	hyper  [4]float32
+	hin    runtime.Input
+	warm   [1]float32    // λ
+	win    runtime.Input // if quantization warms up
+	share  [1]float32
+	sin    runtime.Input // if a loss is one of several
+	first  [1]float32
+	fin    runtime.Input // if gradients are accumulated
+	micro  data.Batch    // the part that runs
+	steps  int           // updates done, which the moments' correction depends on
 
-	eval *Evaluator // compiled when first needed
+	eval   *Evaluator // compiled when first needed
+	valid  *data.Batch
+	pieces []float32 // a state with all ranks' parts, for sharded moments
 }
 
 // inputs are the handles of a step's inputs.
@@ -59,42 +68,93 @@ func (in inputs) set(r *runtime.Run, b *data.Batch) {
 }
 
 // NewEngine compiles the training step of a loss (see [Loss]) for batches of
-// exactly tokens tokens. Weights and moments are zero until SetWeights.
+// exactly tokens tokens, over all micro-batches and ranks. Weights and moments
+// are zero until SetState.
 func NewEngine(loss *graph.Graph, r Recipe, dev devices.Device, tokens int) (*Engine, error) {
-	g, err := StepGraph(loss, r, nil)
-	if err != nil {
+	if tokens%r.Scale.parts() != 0 {
+		return nil, fmt.Errorf("train: %d tokens cannot be cut into %d micro-batches", tokens, r.Scale.parts())
+	}
+	e := &Engine{loss: loss, recipe: r, tokens: tokens / r.Scale.parts()}
+	var err error
+	if e.dev, err = r.Scale.join(dev); err != nil {
 		return nil, err
 	}
-	e := &Engine{loss: loss, recipe: r, dev: dev, tokens: tokens}
-	if e.prog, err = runtime.Compile(g, dev, runtime.Fix(layer.TokensSym, tokens)); err != nil {
-		return nil, fmt.Errorf("train: %w", err)
+	if e.progs, err = compile(loss, r, e.dev, e.tokens); err != nil {
+		return nil, err
 	}
-	if e.in, err = findInputs(e.prog); err == nil {
-		e.hin, err = e.prog.Input(passes.HyperInput)
-	}
-	if err == nil && r.Quantization.warms() {
-		e.win, err = e.prog.Input(passes.LambdaInput)
-	}
-	if err == nil {
-		e.run, err = e.prog.NewRun()
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("train: %w", err), e.prog.Close())
+	if err := e.start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("train: %w", err), e.Close())
 	}
 	return e, nil
 }
 
-// Close frees the memory.
-func (e *Engine) Close() error {
-	err := errors.Join(e.run.Close(), e.prog.Close())
-	if e.eval != nil {
-		err = errors.Join(err, e.eval.Close())
+// start makes the runs and finds their inputs.
+func (e *Engine) start() (err error) {
+	if e.run, err = e.progs.step.NewRun(); err != nil {
+		return err
 	}
+	last := e.progs.step
+	if e.progs.update != nil {
+		last = e.progs.update
+		if e.update, err = last.NewRun(e.run); err != nil {
+			return err
+		}
+		if e.fin, err = e.progs.step.Input(passes.FirstInput); err != nil {
+			return err
+		}
+	}
+	if e.in, err = findInputs(e.progs.step); err != nil {
+		return err
+	}
+	if e.recipe.Quantization.warms() {
+		if e.win, err = e.progs.step.Input(passes.LambdaInput); err != nil {
+			return err
+		}
+	}
+	if e.weighed() {
+		if e.sin, err = e.progs.step.Input(passes.LossShareInput); err != nil {
+			return err
+		}
+	}
+	e.hin, err = last.Input(passes.HyperInput)
 	return err
 }
 
-// Program is the compiled step, to explain or to profile.
-func (e *Engine) Program() *runtime.Program { return e.prog }
+// weighed reports whether a loss is one share of several.
+func (e *Engine) weighed() bool { return e.recipe.Scale.parts() > 1 }
+
+// states is the run that has all states.
+func (e *Engine) states() *runtime.Run {
+	if e.update != nil {
+		return e.update
+	}
+	return e.run
+}
+
+// Close frees the memory.
+func (e *Engine) Close() error {
+	var errs []error
+	for _, r := range []*runtime.Run{e.update, e.run} {
+		if r != nil {
+			errs = append(errs, r.Close())
+		}
+	}
+	errs = append(errs, e.progs.close())
+	if e.eval != nil {
+		errs = append(errs, e.eval.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Program is the compiled step, to explain or to profile: with
+// Scale.Accumulate, what each micro-batch runs.
+func (e *Engine) Program() *runtime.Program { return e.progs.step }
+
+// Memory is what the compiled step holds on this rank.
+func (e *Engine) Memory() (Memory, error) { return e.progs.memory() }
+
+// Recomputation is what Scale.Memory led to; the zero value without one.
+func (e *Engine) Recomputation() Recomputation { return e.progs.Recomputation }
 
 // Params lists the names of the params, in the order of their declaration.
 func (e *Engine) Params() []string {
@@ -132,7 +192,7 @@ func (e *Engine) SetState(ctx context.Context, s State) error {
 		}
 		w, err := t.ToF32()
 		if err == nil {
-			err = e.run.WriteState(ctx, state, w)
+			err = e.writeState(ctx, state, w)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("train: %s: %w", name, err))
@@ -159,7 +219,7 @@ func (e *Engine) SetState(ctx context.Context, s State) error {
 			}
 			dims, err := p.Out[0].Shape.Eval(nil)
 			if err == nil {
-				err = e.run.WriteState(ctx, m, graph.NewTensor(graph.F32, dims...))
+				err = e.writeState(ctx, m, graph.NewTensor(graph.F32, dims...))
 			}
 			errs = append(errs, err)
 		}
@@ -175,7 +235,9 @@ func (e *Engine) State(ctx context.Context) (State, error) {
 }
 
 // StateTo is State into the tensors that s has from an earlier call, so that
-// taking the state again and again allocates nothing.
+// taking the state again and again allocates nothing. Of several ranks, each
+// gets a share of the moments, whole tensors, and only rank 0 the weights: what
+// it writes to a checkpoint.
 func (e *Engine) StateTo(ctx context.Context, s *State) error {
 	if s.Weights == nil {
 		s.Weights, s.Moments = map[string]graph.Tensor{}, map[string]graph.Tensor{}
@@ -185,20 +247,20 @@ func (e *Engine) StateTo(ctx context.Context, s *State) error {
 		state, name string
 		to          map[string]graph.Tensor
 	}
+	rank, size := e.recipe.Scale.ranks()
+	turn := 0
 	for _, name := range e.Params() {
 		all := []copied{{e.weight(name), name, s.Weights}, {passes.Moment1 + name, passes.Moment1 + name, s.Moments}, {passes.Moment2 + name, passes.Moment2 + name, s.Moments}}
 		if e.recipe.Optimizer.EMA > 0 {
 			all = append(all, copied{name, Master + name, s.Moments})
 		}
-		for _, f := range all {
-			t, ok := f.to[f.name]
-			var err error
-			if ok {
-				err = e.run.ReadStateTo(ctx, f.state, t)
-			} else if t, err = e.run.ReadState(ctx, f.state); err == nil {
-				f.to[f.name] = t
+		for i, f := range all {
+			mine := rank == 0
+			if i > 0 {
+				mine = turn%size == rank
+				turn++
 			}
-			if err != nil {
+			if err := e.readState(ctx, f.state, f.name, f.to, mine); err != nil {
 				return fmt.Errorf("train: %w", err)
 			}
 		}
@@ -247,40 +309,84 @@ type Result struct {
 	GradNorm float64 // before clipping
 }
 
-// Step updates the weights on one batch.
+// Step updates the weights on one batch: of several ranks, all are given the
+// whole batch.
 func (e *Engine) Step(ctx context.Context, b *data.Batch, lr, decay float64) (Result, error) {
-	e.set(b, lr, decay)
-	if err := e.run.Step(ctx); err != nil {
-		return Result{}, fmt.Errorf("train: %w", err)
-	}
-	e.steps++
-	loss, err := scalar(ctx, e.run, 0)
-	if err != nil {
-		return Result{}, err
-	}
-	norm, err := scalar(ctx, e.run, 1)
-	return Result{Loss: loss, GradNorm: norm}, err
+	return e.step(b, lr, decay, func(r *runtime.Run) error { return r.Step(ctx) })
 }
 
-func (e *Engine) set(b *data.Batch, lr, decay float64) {
+// Profile is Step with a measurement of each kernel call.
+func (e *Engine) Profile(ctx context.Context, b *data.Batch, lr, decay float64) (times []runtime.Timing, err error) {
+	_, err = e.step(b, lr, decay, func(r *runtime.Run) error {
+		t, err := r.Profile(ctx)
+		times = append(times, t...)
+		return err
+	})
+	return times, err
+}
+
+// step runs this rank's micro-batches and the update.
+func (e *Engine) step(b *data.Batch, lr, decay float64, run func(*runtime.Run) error) (res Result, err error) {
+	s := &e.recipe.Scale
+	rank, size := s.ranks()
+	parts, own := s.parts(), s.accumulate()
+	if b.Rows%parts != 0 || b.Rows/parts*b.Window != e.tokens {
+		return res, fmt.Errorf("train: a batch of %d windows of %d tokens for a step compiled for %d parts of %d tokens", b.Rows, b.Window, parts, e.tokens)
+	}
+	ctx := context.Background() // outputs are read from memory
 	e.recipe.Optimizer.hyper(&e.hyper, e.steps, lr, decay)
-	e.in.set(e.run, b)
-	e.run.SetF32(e.hin, e.hyper[:])
 	if q := &e.recipe.Quantization; q.warms() {
 		e.warm[0] = float32(q.Lambda(e.steps))
 		e.run.SetF32(e.win, e.warm[:])
 	}
-}
-
-// Profile is Step with a measurement of each kernel call.
-func (e *Engine) Profile(ctx context.Context, b *data.Batch, lr, decay float64) ([]runtime.Timing, error) {
-	e.set(b, lr, decay)
-	times, err := e.run.Profile(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("train: %w", err)
+	last := e.run
+	if e.update != nil {
+		last = e.update
+	}
+	last.SetF32(e.hin, e.hyper[:])
+	for i := range own {
+		b.Part(rank*own+i, parts, &e.micro)
+		e.in.set(e.run, &e.micro)
+		if e.weighed() {
+			e.share[0] = float32(float64(e.micro.Counted) / float64(max(b.Counted, 1)))
+			e.run.SetF32(e.sin, e.share[:])
+		}
+		if e.update != nil {
+			e.first[0] = 0
+			if i == 0 {
+				e.first[0] = 1
+			}
+			e.run.SetF32(e.fin, e.first[:])
+		}
+		if err := run(e.run); err != nil {
+			return res, fmt.Errorf("train: %w", err)
+		}
+		loss, err := scalar(ctx, e.run, 0)
+		if err != nil {
+			return res, err
+		}
+		res.Loss += loss
+	}
+	norm := 1
+	if e.update != nil {
+		norm = 0
+		if err := run(e.update); err != nil {
+			return res, fmt.Errorf("train: %w", err)
+		}
 	}
 	e.steps++
-	return times, nil
+	if size > 1 {
+		all, err := s.gather([]float64{res.Loss})
+		if err != nil {
+			return res, err
+		}
+		res.Loss = 0
+		for _, l := range all {
+			res.Loss += l[0]
+		}
+	}
+	res.GradNorm, err = scalar(ctx, last, norm)
+	return res, err
 }
 
 func scalar(ctx context.Context, r *runtime.Run, i int) (float64, error) {
@@ -292,18 +398,25 @@ func scalar(ctx context.Context, r *runtime.Run, i int) (float64, error) {
 }
 
 // Evaluate scores the present weights on a validation set; see
-// [Evaluator.Score].
+// [Evaluator.Score]. Ranks share the work; all get the whole score.
 func (e *Engine) Evaluate(ctx context.Context, v *data.Validation, b *data.Batch) (Score, error) {
 	if e.eval == nil {
 		var err error
 		if e.eval, err = NewEvaluator(e.loss, e.recipe, e.dev, e.tokens); err != nil {
 			return Score{}, err
 		}
+		e.eval.ranks = e.recipe.Scale
+	}
+	if parts := e.recipe.Scale.parts(); parts > 1 {
+		if e.valid == nil {
+			e.valid = data.NewBatch(b.Rows/parts, b.Window)
+		}
+		b = e.valid
 	}
 	weights := runtime.Tensors{}
 	for _, name := range e.Params() {
 		var err error
-		if weights[name], err = e.run.ReadState(ctx, e.weight(name)); err != nil {
+		if weights[name], err = e.states().ReadState(ctx, e.weight(name)); err != nil {
 			return Score{}, fmt.Errorf("train: %w", err)
 		}
 	}

@@ -33,8 +33,9 @@ func bitsPerByte(nats float64, bytes int) float64 {
 // Evaluator measures the loss of weights in training form: quantizers in
 // floats, as the trainer sees them.
 type Evaluator struct {
-	prog *runtime.Program
-	in   inputs
+	prog  *runtime.Program
+	in    inputs
+	ranks Scale // which share the batches
 }
 
 // NewEvaluator compiles a loss (see [Loss]) without gradients, for batches of
@@ -69,7 +70,12 @@ func (e *Evaluator) Score(ctx context.Context, weights runtime.Source, v *data.V
 		return fail(err)
 	}
 	defer func() { err = errors.Join(err, run.Close()) }()
+	rank, size := e.ranks.ranks()
+	sums := make([]float64, 3*v.Batches(b.Rows)) // nats, targets and bytes of each batch
 	for i := range v.Batches(b.Rows) {
+		if i%size != rank {
+			continue
+		}
 		v.Fill(i, b)
 		e.in.set(run, b)
 		if err := run.Step(ctx); err != nil {
@@ -79,12 +85,21 @@ func (e *Evaluator) Score(ctx context.Context, weights runtime.Source, v *data.V
 		if err != nil {
 			return fail(err)
 		}
-		s.Nats += loss * float64(b.Counted)
-		s.Count += b.Counted
-		s.Bytes += b.Bytes
+		sums[3*i], sums[3*i+1], sums[3*i+2] = loss*float64(b.Counted), float64(b.Counted), float64(b.Bytes)
 		if progress != nil {
 			progress(i+1, v.Batches(b.Rows))
 		}
+	}
+	all, err := e.ranks.gather(sums)
+	if err != nil {
+		return fail(err)
+	}
+	// In the order of batches, so that the sum does not depend on the ranks.
+	for i := range v.Batches(b.Rows) {
+		x := all[i%size][3*i:]
+		s.Nats += x[0]
+		s.Count += int(x[1])
+		s.Bytes += int(x[2])
 	}
 	return s, nil
 }

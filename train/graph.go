@@ -30,16 +30,24 @@ func Loss(declare Declare, tokens int) (*graph.Graph, error) {
 	return b.Finish(b.Name(ops.CrossEntropy(logits, targets), "loss"))
 }
 
+// adamw configures the passes for the optimizer.
+func (r *Recipe) adamw() passes.AdamW {
+	o := &r.Optimizer
+	return passes.AdamW{Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, MaxNorm: o.Clip, Decay: o.decays, EMA: o.EMA}
+}
+
 // pipeline is the train pipeline of the recipe.
 func (r *Recipe) pipeline() passes.Pipeline {
-	o := &r.Optimizer
-	adam := passes.AdamW{Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, MaxNorm: o.Clip, Decay: o.decays, EMA: o.EMA}
-	return passes.Train(passes.TrainOptions{AdamW: adam, Plain: r.Plain, Warm: r.Quantization.warms()})
+	return passes.Train(passes.TrainOptions{AdamW: r.adamw(), Plain: r.Plain, Warm: r.Quantization.warms(), Spread: r.Scale.spread()})
 }
 
 // StepGraph is a whole training step as one graph: params and moments are
 // states, the outputs are the loss and the gradient norm. trace, if not nil,
 // sees the graph after each pass.
+//
+// With Scale.Accumulate it is the part of the step that each micro-batch runs,
+// which adds to gradients in states; the only output is the loss, and UpdateGraph
+// is the other part.
 func StepGraph(loss *graph.Graph, r Recipe, trace passes.Trace) (*graph.Graph, error) {
 	for _, p := range loss.Params() {
 		if p.Out[0].Elem != graph.F32 {
@@ -52,6 +60,16 @@ func StepGraph(loss *graph.Graph, r Recipe, trace passes.Trace) (*graph.Graph, e
 		}
 	}
 	g, err := r.pipeline().Run(loss, trace)
+	if err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
+	return g, graph.Verify(g, graph.Training)
+}
+
+// UpdateGraph is the part of a step that follows its micro-batches: it sums the
+// gradients over ranks, clips and applies them. The output is their norm.
+func UpdateGraph(loss *graph.Graph, r Recipe, trace passes.Trace) (*graph.Graph, error) {
+	g, err := passes.Update(loss, r.adamw(), r.Scale.spread(), trace)
 	if err != nil {
 		return nil, fmt.Errorf("train: %w", err)
 	}

@@ -23,6 +23,7 @@ func (d *Device) Join(c devices.Communicator) devices.Device {
 	j := ring{c}
 	rows := []devices.Kernel{
 		j.kernel("all_reduce", collective.AllReduceOp.OpDef, j.allReduce),
+		j.kernel("all_reduce.in_place", collective.AllReduceInPlaceOp.OpDef, j.allReduce),
 		j.kernel("reduce_scatter", collective.ReduceScatterOp.OpDef, j.reduceScatter),
 		j.kernel("all_gather", collective.AllGatherOp.OpDef, j.allGather),
 	}

@@ -63,8 +63,10 @@ func TestCollectives(t *testing.T) {
 				a := collective.Attrs{Ranks: ranks, Rank: c.Rank()}
 				in := b.Input("x", graph.F32, graph.C(n))
 				s := b.State("s", graph.F32, graph.C(n))
+				whole := b.State("whole", graph.F32, graph.C(n))
 				g, err := b.Finish(collective.AllReduce(in, ranks), collective.AllReduce(ops.Scale(in, 1), ranks),
-					collective.ReduceScatter(in, a), collective.AllGather(s, a))
+					collective.ReduceScatter(in, a), collective.AllGather(s, a),
+					collective.AllReduceInPlaceOp.One(collective.ReduceAttrs{Ranks: ranks}, whole))
 				if err != nil {
 					return err
 				}
@@ -82,13 +84,16 @@ func TestCollectives(t *testing.T) {
 				if err := run.WriteState(context.Background(), "s", graph.FromF32(mine, n)); err != nil {
 					return err
 				}
+				if err := run.WriteState(context.Background(), "whole", graph.FromF32(x[c.Rank()], n)); err != nil {
+					return err
+				}
 				run.SetF32(0, x[c.Rank()])
 				if err := run.Step(context.Background()); err != nil {
 					return err
 				}
 				part := make([]float32, ops.PartSize(n, ranks))
 				copy(part, want[from:to])
-				for i, w := range [][]float32{want, want, part, want} {
+				for i, w := range [][]float32{want, want, part, want, want} {
 					got, err := run.Output(context.Background(), i)
 					if err != nil {
 						return err

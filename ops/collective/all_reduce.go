@@ -27,3 +27,13 @@ var AllReduceOp = graph.Define(graph.Def[ReduceAttrs]{
 func AllReduce(x graph.Value, ranks int) graph.Value {
 	return AllReduceOp.One(ReduceAttrs{ranks}, x)
 }
+
+// AllReduceInPlaceOp is AllReduceOp over a state.
+var AllReduceInPlaceOp = graph.Define(graph.Def[ReduceAttrs]{
+	Name: "all_reduce.in_place", Doc: "the sum of all ranks' x, in the order of ranks, in place of x", In: "x", Out: "x",
+	Updates: []graph.Update{{In: 0, Out: 0}},
+	Infer: func(a ReduceAttrs, in []graph.Type) ([]graph.Type, error) {
+		return AllReduceOp.InferTypes(a, in)
+	},
+	Ref: func(a ReduceAttrs, in, out []graph.Tensor) error { return AllReduceOp.Run(a, in, out) },
+})

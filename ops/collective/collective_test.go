@@ -15,9 +15,10 @@ func TestOps(t *testing.T) {
 	x := graph.FromF32([]float32{1, -2, 3, 4, 0.5, 6}, 3, 2)
 	alone := collective.Attrs{Ranks: 1}
 	opcheck.Run(t, collective.All(), map[string][]opcheck.Case{
-		"all_reduce":     {{Attrs: collective.ReduceAttrs{Ranks: 1}, In: []graph.Tensor{x}, Sym: 3}},
-		"reduce_scatter": {{Attrs: alone, In: []graph.Tensor{x}}},
-		"all_gather":     {{Attrs: alone, In: []graph.Tensor{x}, Sym: 3}},
+		"all_reduce":          {{Attrs: collective.ReduceAttrs{Ranks: 1}, In: []graph.Tensor{x}, Sym: 3}},
+		"all_reduce.in_place": {{Attrs: collective.ReduceAttrs{Ranks: 1}, In: []graph.Tensor{x}, Sym: 3}},
+		"reduce_scatter":      {{Attrs: alone, In: []graph.Tensor{x}}},
+		"all_gather":          {{Attrs: alone, In: []graph.Tensor{x}, Sym: 3}},
 	})
 }
 

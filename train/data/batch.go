@@ -37,6 +37,20 @@ type Layout struct {
 // Reset empties the batch for new rows.
 func (b *Batch) Reset() { b.Counted, b.Bytes = 0, 0 }
 
+// Part sets p to part i of the n equal runs of rows of b, over b's memory. n must
+// divide b.Rows. Counted is the part's own; Bytes is not set.
+func (b *Batch) Part(i, n int, p *Batch) {
+	p.Rows, p.Window = b.Rows/n, b.Window
+	from, to := i*p.Rows*b.Window, (i+1)*p.Rows*b.Window
+	p.Tokens, p.Seq, p.Pos, p.Targets = b.Tokens[from:to], b.Seq[from:to], b.Pos[from:to], b.Targets[from:to]
+	p.Counted, p.Bytes = 0, 0
+	for _, t := range p.Targets {
+		if t != IgnoreTarget {
+			p.Counted++
+		}
+	}
+}
+
 // Fill sets row r to the window of s that starts at token at: Window inputs and
 // the same shifted by one as targets. Where s ends, and for the first skip
 // targets, there is no target.
