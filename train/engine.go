@@ -38,9 +38,8 @@ type Engine struct {
 	micro  data.Batch    // the part that runs
 	steps  int           // updates done, which the moments' correction depends on
 
-	eval   *Evaluator // compiled when first needed
-	valid  *data.Batch
-	pieces []float32 // a state with all ranks' parts, for sharded moments
+	eval  *Evaluator // compiled when first needed
+	valid *data.Batch
 }
 
 // inputs are the handles of a step's inputs.
@@ -192,7 +191,7 @@ func (e *Engine) SetState(ctx context.Context, s State) error {
 		}
 		w, err := t.ToF32()
 		if err == nil {
-			err = e.writeState(ctx, state, w)
+			err = e.writeState(ctx, state, w, s.Parts)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("train: %s: %w", name, err))
@@ -219,7 +218,7 @@ func (e *Engine) SetState(ctx context.Context, s State) error {
 			}
 			dims, err := p.Out[0].Shape.Eval(nil)
 			if err == nil {
-				err = e.writeState(ctx, m, graph.NewTensor(graph.F32, dims...))
+				err = e.writeState(ctx, m, graph.NewTensor(graph.F32, dims...), 1)
 			}
 			errs = append(errs, err)
 		}
@@ -235,32 +234,33 @@ func (e *Engine) State(ctx context.Context) (State, error) {
 }
 
 // StateTo is State into the tensors that s has from an earlier call, so that
-// taking the state again and again allocates nothing. Of several ranks, each
-// gets a share of the moments, whole tensors, and only rank 0 the weights: what
-// it writes to a checkpoint.
+// taking the state again and again allocates nothing. With several ranks Part and
+// Parts say which this one is; moments are cut only with Scale.Shard.
 func (e *Engine) StateTo(ctx context.Context, s *State) error {
 	if s.Weights == nil {
 		s.Weights, s.Moments = map[string]graph.Tensor{}, map[string]graph.Tensor{}
 	}
 	s.Steps = e.steps
+	s.Part, s.Parts = e.recipe.Scale.ranks()
 	type copied struct {
 		state, name string
 		to          map[string]graph.Tensor
 	}
-	rank, size := e.recipe.Scale.ranks()
-	turn := 0
+	r := e.states()
 	for _, name := range e.Params() {
 		all := []copied{{e.weight(name), name, s.Weights}, {passes.Moment1 + name, passes.Moment1 + name, s.Moments}, {passes.Moment2 + name, passes.Moment2 + name, s.Moments}}
 		if e.recipe.Optimizer.EMA > 0 {
 			all = append(all, copied{name, Master + name, s.Moments})
 		}
-		for i, f := range all {
-			mine := rank == 0
-			if i > 0 {
-				mine = turn%size == rank
-				turn++
+		for _, f := range all {
+			t, ok := f.to[f.name]
+			var err error
+			if ok {
+				err = r.ReadStateTo(ctx, f.state, t)
+			} else if t, err = r.ReadState(ctx, f.state); err == nil {
+				f.to[f.name] = t
 			}
-			if err := e.readState(ctx, f.state, f.name, f.to, mine); err != nil {
+			if err != nil {
 				return fmt.Errorf("train: %w", err)
 			}
 		}

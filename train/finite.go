@@ -67,11 +67,12 @@ func (e *Engine) Diagnose(ctx context.Context, b *data.Batch, lr, decay float64)
 			return Finding{Param: name, Index: i, Value: v, Bad: true}, nil
 		}
 	}
-	e.set(b, lr, decay)
+	// Other ranks wait for what this one sends: with them the step is not cut short.
+	_, size := e.recipe.Scale.ranks()
 	var found Finding
 	reach := map[graph.Value]float64{} // largest magnitude of each value so far
-	err := e.run.Observe(ctx, func(o runtime.Observation) error {
-		if o.Value.Elem != graph.F32 {
+	look := func(o runtime.Observation) error {
+		if o.Value.Elem != graph.F32 || found.Bad {
 			return nil
 		}
 		v := o.Node.Result(o.Result)
@@ -83,7 +84,9 @@ func (e *Engine) Diagnose(ctx context.Context, b *data.Batch, lr, decay float64)
 		}
 		if f.Index, f.Value = notFinite(o.Value.F32()); f.Index >= 0 {
 			f.Bad = true
-			found = f
+			if found = f; size > 1 {
+				return nil
+			}
 			return errFound
 		}
 		f.Index, f.Value = largest(o.Value.F32())
@@ -92,9 +95,13 @@ func (e *Engine) Diagnose(ctx context.Context, b *data.Batch, lr, decay float64)
 			found = f
 		}
 		return nil
+	}
+	_, err := e.step(b, lr, decay, func(r *runtime.Run) error {
+		clear(reach)
+		return r.Observe(ctx, look)
 	})
 	if err != nil && !errors.Is(err, errFound) {
-		return Finding{}, fmt.Errorf("train: %w", err)
+		return Finding{}, err
 	}
 	return found, nil
 }

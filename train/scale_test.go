@@ -64,8 +64,7 @@ type outcome struct {
 	State   train.State
 }
 
-// fewSteps runs a few steps on one rank from the same start; on others the outcome
-// holds that rank's share of the state.
+// fewSteps runs a few steps on one rank from the same start.
 func fewSteps(t *testing.T, dev devices.Device, r train.Recipe) (o outcome, err error) {
 	loss := scaleLoss(t)
 	e, err := train.NewEngine(loss, r, dev, scaleRows*scaleWindow)
@@ -101,7 +100,8 @@ func alone(t *testing.T, dev devices.Device, r train.Recipe) outcome {
 	return o
 }
 
-// onRanks runs the steps on n ranks and joins their shares of the state.
+// onRanks runs the steps on n ranks, which must agree, and joins their parts of
+// moments.
 func onRanks(t *testing.T, n int, dev devices.Device, r train.Recipe) outcome {
 	t.Helper()
 	os, errs := make([]outcome, n), make([]error, n)
@@ -123,15 +123,29 @@ func onRanks(t *testing.T, n int, dev devices.Device, r train.Recipe) outcome {
 		if d := cmp.Diff(os[0].Results, o.Results); d != "" {
 			t.Errorf("rank %d reports other results: %s", i+1, d)
 		}
-		for name, x := range o.State.Moments {
-			if _, dup := os[0].State.Moments[name]; dup {
-				t.Errorf("%s is kept by two ranks", name)
+		if o.State.Part != i+1 || o.State.Parts != n {
+			t.Errorf("rank %d says it is %d of %d", i+1, o.State.Part, o.State.Parts)
+		}
+		for name, w := range os[0].State.Weights {
+			if !bytes.Equal(w.Data, o.State.Weights[name].Data) {
+				t.Errorf("%s differs on rank %d", name, i+1)
 			}
-			os[0].State.Moments[name] = x
 		}
-		if len(o.State.Weights) > 0 {
-			t.Errorf("rank %d keeps a copy of the weights", i+1)
+		for name, m := range o.State.Moments {
+			first := os[0].State.Moments[name]
+			if slices.Equal(m.Dims, os[0].State.Weights[name[strings.IndexByte(name, '/')+1:]].Dims) {
+				if !bytes.Equal(m.Data, first.Data) {
+					t.Errorf("%s differs on rank %d", name, i+1)
+				}
+				continue
+			}
+			first.Data = append(first.Data, m.Data...)
+			os[0].State.Moments[name] = first
 		}
+	}
+	for name, m := range os[0].State.Moments { // whole again
+		w := os[0].State.Weights[name[strings.IndexByte(name, '/')+1:]]
+		os[0].State.Moments[name] = graph.Tensor{Elem: m.Elem, Dims: w.Dims, Data: m.Data[:len(w.Data)]}
 	}
 	return os[0]
 }
