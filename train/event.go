@@ -68,7 +68,7 @@ func (e Event) String() string {
 		return fmt.Sprintf("validation after step %d: loss %.4f, %.4f bits/byte%s", e.Step, e.Valid.Loss, e.Valid.BitsPerByte, mark)
 	case Measured:
 		t := Total(e.Weights)
-		return fmt.Sprintf("codes after step %d: −1 %.1f %%, 0 %.1f %%, +1 %.1f %%, %.3f %% flipped in this step, scale %+.1f %% since the start, %.1f %% near a threshold%s",
+		return fmt.Sprintf("codes after step %d: −1 %.1f %%, 0 %.1f %%, +1 %.1f %%; flipped %.3f %%, scale %+.1f %%, near a threshold %.1f %%%s",
 			e.Step, 100*t.Minus, 100*t.Zero, 100*t.Plus, 100*t.FlipRate, 100*t.Drift, 100*t.Boundary, dead(t))
 	case Saved:
 		return "saved " + e.Path
@@ -81,5 +81,5 @@ func dead(t WeightStats) string {
 	if t.Dead != t.Dead {
 		return ""
 	}
-	return fmt.Sprintf(", %.1f %% dead", 100*t.Dead)
+	return fmt.Sprintf(", dead %.1f %%", 100*t.Dead)
 }

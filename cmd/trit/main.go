@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/trit-ml/trit/devices/auto"
+	"github.com/trit-ml/trit/internal/curves"
 	"github.com/trit-ml/trit/models/checkpoint"
 )
 
@@ -24,6 +25,7 @@ type cli struct {
 
 	Run      runCmd      `cmd:"" help:"Continue a text."`
 	Train    trainCmd    `cmd:"" help:"Train a model on a folder of text files."`
+	Plot     plotCmd     `cmd:"" help:"Draw the curves of training runs."`
 	Dump     dumpCmd     `cmd:"" help:"Print a model's graph after any pass, as text, DOT or SVG."`
 	Explain  explainCmd  `cmd:"" help:"Show the chosen kernels, every rejection, the memory plan and bytes per token."`
 	Bench    benchCmd    `cmd:"" help:"Measure decode and prefill speed."`
@@ -66,7 +68,7 @@ func run(ctx context.Context, args []string, out, errw io.Writer) int {
 		kong.Writers(out, errw),
 		kong.Exit(func(code int) { exit = code }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Vars{"presets": presetNames(), "forms": strings.Join(checkpoint.Forms(), ", "), "devices": strings.Join(auto.Names(), ", ")},
+		kong.Vars{"presets": presetNames(), "forms": strings.Join(checkpoint.Forms(), ", "), "panels": strings.Join(curves.Panels(), ", "), "devices": strings.Join(auto.Names(), ", ")},
 	)
 	if err != nil {
 		fmt.Fprintln(errw, "trit:", err)

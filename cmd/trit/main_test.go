@@ -34,7 +34,7 @@ func ok(t *testing.T, want []string, args ...string) string {
 
 func TestHelp(t *testing.T) {
 	ok(t, []string{"train", "dump", "explain"}, "--help")
-	for _, verb := range []string{"run", "train", "dump", "explain", "bench", "version", "logits", "tokenize", "inspect", "convert", "doctor", "chat", "batch", "pull"} {
+	for _, verb := range []string{"run", "train", "dump", "explain", "plot", "bench", "version", "logits", "tokenize", "inspect", "convert", "doctor", "chat", "batch", "pull"} {
 		out := ok(t, []string{"trit " + verb}, verb, "--help")
 		if !strings.Contains(out, "Example") {
 			t.Errorf("%s --help shows no example", verb)
@@ -83,6 +83,15 @@ func TestTrainRunConvert(t *testing.T) {
 		t.Errorf("a second run in the same folder: exit %d, %s", code, out)
 	}
 	ok(t, []string{"step 8/8"}, "train", "--resume", "--out", runDir, "--steps", "8")
+	for _, name := range []string{"c.png", "c.svg"} {
+		ok(t, []string{name}, "plot", runDir, "-o", filepath.Join(dir, name))
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() < 5000 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	if out, code := trit(t, "plot", texts); code == 0 || !strings.Contains(out, "not the folder of a training run") {
+		t.Errorf("plot of texts: exit %d, %s", code, out)
+	}
 	text := ok(t, []string{"the quick", "tokens/s"}, "run", "--model", runDir, "--greedy", "-n", "12", "the quick")
 	ok(t, []string{"masters", "valid:"}, "inspect", runDir, "--validate")
 	ok(t, []string{"bits/byte"}, "eval", "ppl", runDir, filepath.Join(texts, "a.txt"))
