@@ -131,3 +131,51 @@ func runLinear(t *testing.T, dev devices.Device, x, w graph.Tensor, p passes.Pip
 	}
 	return slices.Clip(outs)
 }
+
+// TestOwnQuantizersAgree is the same for 4-bit activations and for weights with a
+// scale for each group: codes are equal, and outputs differ only by rounding.
+func TestOwnQuantizersAgree(t *testing.T) {
+	const tokens, n, k = 5, 33, 192
+	for _, a := range []bitlinear.Attrs{
+		{Bits: 4, Round: "even", Scale: "absmean"},
+		{Bits: 8, Round: "even", Scale: "absmean", Group: 64},
+		{Bits: 4, Round: "even", Scale: "absmean", Group: 32},
+		{Bits: 8, Round: "even", Scale: "absmean", Group: 1},
+	} {
+		onDevices(t, func(t *testing.T, dev devices.Device) {
+			r := rand.New(rand.NewPCG(5, 6))
+			x, w := graph.NewTensor(graph.F32, tokens, k), graph.NewTensor(graph.F32, n, k)
+			for i := range x.F32() {
+				x.F32()[i] = float32(r.NormFloat64() * math.Exp(r.NormFloat64()))
+			}
+			for i := range w.F32() {
+				w.F32()[i] = float32(r.NormFloat64() * math.Exp(r.NormFloat64()))
+			}
+			layer := func(x, w graph.Value) []graph.Value { return []graph.Value{bitlinear.Op.One(a, x, w)} }
+			train := runLinear(t, dev, x, w, passes.Eval(false), layer)
+			infer := runLinear(t, dev, x, w, passes.Infer(passes.InferOptions{Cache: passes.NewCache(1, 8, 8, graph.F32), MaxRows: tokens}), layer)
+			act := ops.QuantAttrs{Bits: a.Bits, Round: a.Round}
+			qx := runLinear(t, dev, x, w, passes.Pipeline{}, func(x, w graph.Value) []graph.Value {
+				q, _ := ops.QuantAct(x, act)
+				return []graph.Value{ops.FakeQuant(x, act), q, ternary.FakeOp.One(a.Weights(), w)}
+			})
+			for _, c := range qx[1].I8() {
+				if float32(c) > act.QMax() || float32(c) < -act.QMax()-1 {
+					t.Fatalf("%+v: code %d", a, c)
+				}
+			}
+			for i := range tokens {
+				for j := range n {
+					var size float64
+					for l := range k {
+						size += math.Abs(float64(qx[0].F32()[i*k+l]) * float64(qx[2].F32()[j*k+l]))
+					}
+					at := i*n + j
+					if d := math.Abs(float64(train[0].F32()[at] - infer[0].F32()[at])); d > 1e-6*(size+1e-3) {
+						t.Errorf("%+v: output %d is %v in training and %v in inference", a, at, train[0].F32()[at], infer[0].F32()[at])
+					}
+				}
+			}
+		})
+	}
+}

@@ -56,6 +56,27 @@ func (a QuantAttrs) Code(x, s float32) float32 {
 	return min(max(q, -a.QMax()-1), a.QMax())
 }
 
+// Row quantizes one row into q and returns its scale.
+func (a QuantAttrs) Row(q []int8, x []float32) float32 {
+	s := a.Scale(x)
+	for i, v := range x {
+		if c := a.Code(v, s); c == c {
+			q[i] = int8(c)
+		} else {
+			q[i] = 0 // Go leaves the conversion of NaN open
+		}
+	}
+	return s
+}
+
+// FakeRow writes what one row's codes stand for.
+func (a QuantAttrs) FakeRow(y, x []float32) {
+	s := a.Scale(x)
+	for i, v := range x {
+		y[i] = a.Code(v, s) / s
+	}
+}
+
 // QuantActOp quantizes each row to integers by its largest absolute value. The
 // second result is the scale s: codes divided by s approximate x.
 var QuantActOp = graph.Define(graph.Def[QuantAttrs]{
@@ -71,15 +92,7 @@ var QuantActOp = graph.Define(graph.Def[QuantAttrs]{
 		d := in[0].Dims[1]
 		x, q := in[0].F32(), out[0].I8()
 		for i := range in[0].Dims[0] {
-			s := a.Scale(x[i*d : (i+1)*d])
-			out[1].F32()[i] = s
-			for j := i * d; j < (i+1)*d; j++ {
-				if c := a.Code(x[j], s); c == c {
-					q[j] = int8(c)
-				} else {
-					q[j] = 0 // Go leaves the conversion of NaN open
-				}
-			}
+			out[1].F32()[i] = a.Row(q[i*d:(i+1)*d], x[i*d:(i+1)*d])
 		}
 		return nil
 	},
@@ -107,10 +120,7 @@ var FakeQuantOp = graph.Define(graph.Def[QuantAttrs]{
 		d := in[0].Dims[1]
 		x, y := in[0].F32(), out[0].F32()
 		for i := range in[0].Dims[0] {
-			s := a.Scale(x[i*d : (i+1)*d])
-			for j := i * d; j < (i+1)*d; j++ {
-				y[j] = a.Code(x[j], s) / s
-			}
+			a.FakeRow(y[i*d:(i+1)*d], x[i*d:(i+1)*d])
 		}
 		return nil
 	},

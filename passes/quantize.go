@@ -72,7 +72,8 @@ const (
 // LowerBitLinear replaces each BitLinear by integer ops: quantize the input,
 // quantize the weight (once, at load), multiply exactly, rescale. A weight for
 // which packed is true is stored ternary already: its param is replaced by two,
-// named with CodesSuffix and GammaSuffix. packed may be nil.
+// named with CodesSuffix and GammaSuffix. packed may be nil. Where a weight has a
+// scale for each group, one op sums the groups' exact products.
 func LowerBitLinear(packed func(param string) bool) Pass {
 	return rewrite("lower-bitlinear", func(rw *graph.Rewriter, n *graph.Node) ([]graph.Value, bool) {
 		a, ok := bitlinear.Op.Of(n)
@@ -83,12 +84,20 @@ func LowerBitLinear(packed func(param string) bool) Pass {
 		q := ops.QuantActOp.Emit(ops.QuantAttrs{Bits: a.Bits, Round: a.Round}, rw.Get(n.In[0]))
 		var t []graph.Value
 		name := graph.SourceName(w.Node())
-		if packed != nil && w.Op() == graph.ParamOp.OpDef && packed(name) {
+		held := packed != nil && w.Op() == graph.ParamOp.OpDef && packed(name)
+		if a.Group != 0 {
+			if held {
+				return []graph.Value{rw.B.Errorf("%s: param %q is packed with one scale, but the layer has one for each %d weights", n.Where(), name, a.Group)}, true
+			}
+			t = ternary.QuantizeOp.Emit(a.Weights(), rw.Get(w))
+			return []graph.Value{ternary.GroupMatMul(q[0], q[1], t[0], t[1])}, true
+		}
+		if held {
 			rows, _ := w.Dim(0).Const()
 			cols, _ := w.Dim(1).Const()
 			t = []graph.Value{rw.B.Param(name+CodesSuffix, graph.Tern, rows, cols), rw.B.Param(name+GammaSuffix, graph.F32)}
 		} else {
-			t = ternary.QuantizeOp.Emit(ternary.ScaleAttrs{Scale: a.Scale}, rw.Get(w))
+			t = ternary.QuantizeOp.Emit(a.Weights(), rw.Get(w))
 		}
 		acc := ternary.MatMul(q[0], t[0])
 		return []graph.Value{bitlinear.Rescale(acc, q[1], t[1])}, true

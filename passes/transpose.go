@@ -8,7 +8,7 @@ import (
 
 // FoldTransposes reads matrices transposed inside matmuls instead of transposing
 // them before. It moves transposes behind the fake quantizer of weights, which
-// has one scale for the whole matrix, and cancels pairs.
+// has one scale for the whole matrix (groups have rows), and cancels pairs.
 func FoldTransposes() Pass {
 	return rewrite("fold-transposes", func(rw *graph.Rewriter, n *graph.Node) ([]graph.Value, bool) {
 		switch n.Op {
@@ -22,7 +22,7 @@ func FoldTransposes() Pass {
 			return []graph.Value{ops.MatMul(x, w, a.TA != tx, a.TB != tw)}, true
 		case ternary.FakeOp.OpDef:
 			w, ok := untransposed(rw.Get(n.In[0]))
-			if !ok {
+			if a, _ := ternary.FakeOp.Of(n); !ok || a.Group != 0 {
 				return nil, false
 			}
 			return []graph.Value{ops.Transpose(rw.B.Emit(n.Op, n.Attrs, w)[0])}, true

@@ -88,7 +88,10 @@ type Config struct {
 // Recipe is what the compiled step depends on beside the declared model.
 type Recipe struct {
 	// Plain trains without quantization.
-	Plain        bool         `json:"plain" help:"Train the unquantized twin."`
+	Plain bool `json:"plain" help:"Train the unquantized twin."`
+	// Precision is F32. BF16, for activations and gradients beside f32 masters and
+	// moments, is refused: no device has kernels for it.
+	Precision    string       `json:"precision" flag:"precision" help:"Of activations and gradients: f32; bf16 is refused by devices without kernels for it, today all. Masters and moments are f32 always." source:"Micikevicius et al. 2018"`
 	Quantization Quantization `json:"quantization" help:"Quantization-aware training."`
 	Optimizer    Optimizer    `json:"optimizer" help:"AdamW." source:"Loshchilov and Hutter 2019"`
 	Scale        Scale        `json:"scale" help:"Micro-batches, processes and memory."`
@@ -122,6 +125,7 @@ func Default() Config {
 		Init:      Init{Std: 0.02, Residual: []string{".o_proj.weight", ".down_proj.weight"}},
 		Rows:      8, Window: 128, Steps: 1000, Seed: 1,
 		Recipe: Recipe{
+			Precision:    F32,
 			Quantization: Quantization{Warmup: WarmupNone, WarmupSteps: 1000},
 			Optimizer: Optimizer{
 				Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Clip: 1,
@@ -153,6 +157,9 @@ func (c *Config) validate() error {
 	default:
 		bad("tokenizer kind %q, want %q, %q or %q", c.Tokenizer.Kind, Bytes, BPE, File)
 	}
+	if c.Declare != nil && c.Quantization.model() != (Quantization{}) {
+		bad("act_bits, group and norm belong to the model, which Declare declares: leave them out and declare it so")
+	}
 	if c.From != "" && c.Declare != nil {
 		bad("From takes the architecture from a checkpoint, Declare gives another: set one")
 	}
@@ -180,22 +187,47 @@ func (c *Config) validate() error {
 	}
 	c.Recipe.validate(bad)
 	c.Scale.validate(c.Rows, bad)
+	if c.Device != nil {
+		if err := c.Recipe.supported(c.Device); err != nil {
+			bad("%w", err)
+		}
+	}
 	return errors.Join(errs...)
 }
 
+// The precisions of activations and gradients.
+const (
+	F32  = "f32"
+	BF16 = "bf16"
+)
+
+// supported reports whether a device can compute what the recipe asks for.
+func (r *Recipe) supported(dev devices.Device) error {
+	if r.Precision == BF16 {
+		return fmt.Errorf("precision bf16: device %s has no kernels for bf16 activations and gradients, and training would not be what was asked for in f32: set precision to f32", dev.Name())
+	}
+	return nil
+}
+
 func (r *Recipe) validate(bad func(format string, args ...any)) {
+	if r.Precision != "" && r.Precision != F32 && r.Precision != BF16 {
+		bad("precision %q, want %q or %q", r.Precision, F32, BF16)
+	}
 	r.Quantization.validate(r.Plain, bad)
 	r.Optimizer.validate(bad)
 }
 
 // shape makes Model from Shape, if nothing else gives it.
 func (c *Config) shape() (err error) {
-	if c.From != "" || c.Declare != nil || c.Model.Hidden != 0 {
+	if c.From != "" || c.Declare != nil {
 		return nil
 	}
-	if c.Model, err = c.Shape.model(c.Window); err != nil {
-		return fmt.Errorf("train: model: %w", err)
+	if c.Model.Hidden == 0 {
+		if c.Model, err = c.Shape.model(c.Window); err != nil {
+			return fmt.Errorf("train: model: %w", err)
+		}
 	}
+	c.Quantization.of(&c.Model)
 	return nil
 }
 

@@ -70,6 +70,9 @@ func (in inputs) set(r *runtime.Run, b *data.Batch) {
 // exactly tokens tokens, over all micro-batches and ranks. Weights and moments
 // are zero until SetState.
 func NewEngine(loss *graph.Graph, r Recipe, dev devices.Device, tokens int) (*Engine, error) {
+	if err := r.supported(dev); err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
 	if tokens%r.Scale.parts() != 0 {
 		return nil, fmt.Errorf("train: %d tokens cannot be cut into %d micro-batches", tokens, r.Scale.parts())
 	}

@@ -74,6 +74,20 @@ func (c *Init) Weights(g *graph.Graph, seed uint64) (map[string]graph.Tensor, er
 	return weights, nil
 }
 
+// complete draws the weights that are missing.
+func (c *Init) complete(weights map[string]graph.Tensor, g *graph.Graph, seed uint64) error {
+	drawn, err := c.Weights(g, seed)
+	if err != nil {
+		return err
+	}
+	for name, t := range drawn {
+		if _, ok := weights[name]; !ok {
+			weights[name] = t
+		}
+	}
+	return nil
+}
+
 func endsInOneOf(name string, ends []string) bool {
 	return slices.ContainsFunc(ends, func(end string) bool { return strings.HasSuffix(name, end) })
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/internal/atomicfile"
@@ -133,6 +134,9 @@ func (t *Trainer) model(ctx context.Context, sep int32) error {
 				return fmt.Errorf("train: the model has %d tokens, its tokenizer %d", c.Model.Vocab, vocab)
 			}
 			vocab = c.Model.Vocab
+			if t.from == nil {
+				c.Quantization.of(&c.Model)
+			}
 		} else {
 			c.Model.BOS, c.Model.EOS = int(sep), []int{int(sep)}
 		}
@@ -159,11 +163,17 @@ func (t *Trainer) model(ctx context.Context, sep int32) error {
 		state, err = t.from.state(0, 1)
 	case start != nil:
 		state.Weights = map[string]graph.Tensor{}
-		for _, name := range t.engine.Params() {
+		cfg := start.Config()
+		for _, p := range loss.Params() {
+			name := graph.SourceName(p)
+			if !cfg.ProjNorm && strings.HasSuffix(name, "."+checkpoint.ProjNormName) {
+				continue // from Init, all ones
+			}
 			if state.Weights[name], err = start.Tensor(name); err != nil {
 				return fmt.Errorf("train: %w", err)
 			}
 		}
+		err = c.Init.complete(state.Weights, loss, c.Seed)
 	default:
 		state.Weights, err = c.Init.Weights(loss, c.Seed)
 	}

@@ -1,6 +1,10 @@
 package train
 
-import "math"
+import (
+	"math"
+
+	"github.com/trit-ml/trit/models/checkpoint"
+)
 
 // The ways in which quantization sets in.
 const (
@@ -18,9 +22,30 @@ const (
 // share of them that is done (Mekkouri et al. 2024, "Fine-tuning LLMs to
 // 1.58bit"). Validation always measures the whole quantization, λ = 1.
 type Quantization struct {
+	// ActBits, Group and Norm belong to the model, and are in its config.json.
+	ActBits int  `json:"act_bits" flag:"act-bits" help:"Bits of a projection's quantized input, 8 or 4; 0: those of from, or 8." source:"Ma et al. 2024; 4 bits: Wang et al. 2024, BitNet a4.8"`
+	Group   int  `json:"group" flag:"group" help:"Weights along a row that share a scale; it divides every width; 0: as in from, or one scale for a matrix, the only kind that packed files hold."`
+	Norm    bool `json:"norm" flag:"proj-norm" help:"An RMSNorm of its own before each projection." source:"Wang et al. 2023, BitNet"`
+
 	Warmup      string  `json:"warmup" flag:"quant-warmup" help:"How quantization sets in: none (whole from the first step), linear, exponential or sigmoid." source:"Mekkouri et al. 2024"`
 	WarmupSteps int     `json:"warmup_steps" flag:"quant-warmup-steps" help:"Steps until it is whole." source:"Mekkouri et al. 2024"`
 	WarmupK     float64 `json:"warmup_k" flag:"quant-warmup-k" help:"Steepness of exponential and sigmoid; 0: 4 and 20." source:"Mekkouri et al. 2024"`
+}
+
+// of sets what belongs to the model.
+func (q *Quantization) of(m *checkpoint.Config) {
+	if q.ActBits != 0 {
+		m.ActBits = q.ActBits
+	}
+	if q.Group != 0 {
+		m.Group = q.Group
+	}
+	m.ProjNorm = m.ProjNorm || q.Norm
+}
+
+// model is the part that belongs to the model.
+func (q *Quantization) model() Quantization {
+	return Quantization{ActBits: q.ActBits, Group: q.Group, Norm: q.Norm}
 }
 
 // warms reports whether λ is an input of the step.
@@ -48,6 +73,15 @@ func (q *Quantization) Lambda(step int) float64 {
 }
 
 func (q *Quantization) validate(plain bool, bad func(format string, args ...any)) {
+	if q.ActBits != 0 && q.ActBits != 8 && q.ActBits != 4 {
+		bad("act_bits is %d, want 8 or 4, or 0 for the model's own", q.ActBits)
+	}
+	if q.Group < 0 {
+		bad("group is %d, want the number of weights that share a scale, or 0", q.Group)
+	}
+	if plain && q.Norm {
+		bad("norm of a run without quantization: the norms inside projections are part of a quantized model's config.json; leave one of plain and norm out")
+	}
 	switch q.Warmup {
 	case "", WarmupNone:
 		return

@@ -9,11 +9,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/trit-ml/trit/devices"
+	"github.com/trit-ml/trit/engine"
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/internal/safetensors"
 	"github.com/trit-ml/trit/models/bitnet158"
+	"github.com/trit-ml/trit/models/checkpoint"
 	"github.com/trit-ml/trit/models/layer"
 	"github.com/trit-ml/trit/ops"
+	"github.com/trit-ml/trit/passes"
 	"github.com/trit-ml/trit/train"
 	"github.com/trit-ml/trit/train/data"
 )
@@ -229,5 +232,80 @@ func TestDecayExclusion(t *testing.T) {
 	r.Optimizer.NoDecay = []string{"nothing.weight"}
 	if _, err := train.StepGraph(g, r, nil); err == nil || !strings.Contains(err.Error(), "nothing.weight") {
 		t.Errorf("no_decay of nothing: %v", err)
+	}
+}
+
+// TestOwnQuantizers trains with 4-bit activations, group scales and norms inside
+// the projections. The run folder opens as a model whose inference form gives the
+// training form's logits, a resumed run keeps all three, and an export that cannot
+// hold them says what can.
+func TestOwnQuantizers(t *testing.T) {
+	dev := fast(t, 1)
+	c := tiny(filepath.Join(t.TempDir(), "run"), texts(t), dev)
+	c.Quantization.ActBits, c.Quantization.Group, c.Quantization.Norm = 4, 16, true
+	tr, err := train.New(c)
+	follow(t, tr, err, newCurve(), 6)
+	tr, err = train.Resume(c.Dir, func(r *train.Config) { r.Device = dev })
+	follow(t, tr, err, newCurve(), 0)
+	if _, err := train.Resume(c.Dir, func(r *train.Config) { r.Device, r.Quantization.Group = dev, 8 }); err == nil || !strings.Contains(err.Error(), "group 16") {
+		t.Errorf("other groups: %v", err)
+	}
+	m, err := engine.Open(c.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if cfg := m.Config; cfg.ActBits != 4 || cfg.Group != 16 || !cfg.ProjNorm {
+		t.Fatalf("the folder holds %+v", cfg)
+	}
+	ids := []int32{102, 117, 110, 99, 32, 102, 49, 40}
+	got, _, err := m.Logits(t.Context(), dev, ids, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := bitnet158.Forward(m.Config, len(ids))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g, err = passes.Eval(false).Run(g, nil); err != nil {
+		t.Fatal(err)
+	}
+	params := map[string]graph.Tensor{}
+	for _, p := range g.Params() {
+		if params[graph.SourceName(p)], err = m.Weights.Tensor(t.Context(), graph.SourceName(p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seq, pos := make([]int32, len(ids)), make([]int32, len(ids))
+	for i := range pos {
+		pos[i] = int32(i)
+	}
+	of := func(v []int32) graph.Tensor { return graph.FromI32(v, len(v)) }
+	res, err := graph.Eval(g, graph.Env{Inputs: map[string]graph.Tensor{"tokens": of(ids), "seq": of(seq), "pos": of(pos)}, Params: params})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := relative(t, got, res.Outs[0]); d > 1e-4 {
+		t.Errorf("logits of the inference form differ by %.3g", d)
+	}
+	err = train.Export(t.Context(), c.Dir, filepath.Join(t.TempDir(), "x"), train.ExportOptions{})
+	if err == nil || !strings.Contains(err.Error(), "masters") {
+		t.Errorf("export: %v", err)
+	}
+	// From another checkpoint, the norms begin as ones.
+	c.Quantization.Norm, c.Dir = false, filepath.Join(t.TempDir(), "plainer")
+	tr, err = train.New(c)
+	follow(t, tr, err, newCurve(), 0)
+	from := c.Dir
+	c.From, c.Dir, c.Quantization = from, filepath.Join(t.TempDir(), "next"), train.Quantization{Norm: true, Group: 8}
+	tr, err = train.New(c)
+	follow(t, tr, err, newCurve(), 0)
+	next, err := checkpoint.Open(c.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	if cfg := next.Config(); cfg.ActBits != 4 || cfg.Group != 8 || !cfg.ProjNorm {
+		t.Errorf("from the other checkpoint: %+v", cfg)
 	}
 }

@@ -94,6 +94,9 @@ func Resume(dir string, change func(*Config)) (*Trainer, error) {
 	if from.Custom && cfg.Declare == nil {
 		return nil, fmt.Errorf("train: %s trains an architecture of its own: set Declare to resume it", dir)
 	}
+	if q := from.Config.Quantization.model(); cfg.Quantization.model() != q {
+		return nil, fmt.Errorf("train: %s trains a model of act_bits %d, group %d, norm %v; resuming cannot change them: start a new run with from", dir, q.ActBits, q.Group, q.Norm)
+	}
 	if cfg.Shape != from.Config.Shape {
 		return nil, fmt.Errorf("train: %s trains a model of %+v; resuming cannot make it %+v: start a new run", dir, from.Config.Shape, cfg.Shape)
 	}

@@ -88,7 +88,7 @@ func (c *inspectCmd) statistics(e *env, m *engine.Model) error {
 		if err := e.ctx.Err(); err != nil {
 			return err
 		}
-		if !s.Linear {
+		if !s.Linear || m.Config.Group != 0 {
 			if c.Validate {
 				bad += c.finite(e, m.Checkpoint, s)
 			}

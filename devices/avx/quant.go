@@ -1,6 +1,7 @@
 package avx
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/trit-ml/trit/devices"
@@ -77,9 +78,38 @@ func (u *unit) quantKernels() []devices.Kernel {
 			},
 		}),
 		u.row(devices.Kernel{
+			Name: "quant.act.i4", Op: ops.QuantActOp.OpDef, Order: "max",
+			Accept: func(c *devices.Call) error { return fourBits(c.Attrs.(ops.QuantAttrs).Bits) },
+			Bind: func(c *devices.Call) (devices.Launch, error) {
+				a, d := c.Attrs.(ops.QuantAttrs), c.In[0].Last()
+				x, q, s := f32(c.In[0]), host.I8(c.Out[0]), f32(c.Out[1])
+				return rowChunks(c, c.In[0].Rows(), d, func(from, to int) {
+					for i := from; i < to; i++ {
+						s[i] = a.Row(q[i*d:(i+1)*d], x[i*d:(i+1)*d])
+					}
+				}), nil
+			},
+		}),
+		u.row(devices.Kernel{
+			Name: "quant.fake.i4", Op: ops.FakeQuantOp.OpDef, Order: "max",
+			InPlace: []graph.Update{{In: 0, Out: 0}},
+			Accept:  func(c *devices.Call) error { return fourBits(c.Attrs.(ops.QuantAttrs).Bits) },
+			Bind: func(c *devices.Call) (devices.Launch, error) {
+				a, d := c.Attrs.(ops.QuantAttrs), c.In[0].Last()
+				x, y := f32(c.In[0]), f32(c.Out[0])
+				return rowChunks(c, c.In[0].Rows(), d, func(from, to int) {
+					for i := from; i < to; i++ {
+						a.FakeRow(y[i*d:(i+1)*d], x[i*d:(i+1)*d])
+					}
+				}), nil
+			},
+		}),
+		u.row(devices.Kernel{
 			Name: "ternary.fake.absmean", Op: ternary.FakeOp.OpDef, Order: "sum64x16",
 			InPlace: []graph.Update{{In: 0, Out: 0}},
-			Accept:  func(c *devices.Call) error { return wantElem(c.In[0], graph.F32) },
+			Accept: func(c *devices.Call) error {
+				return errors.Join(wholeMatrix(c), wantElem(c.In[0], graph.F32))
+			},
 			Scratch: u.absMeanScratch,
 			Bind: func(c *devices.Call) (devices.Launch, error) {
 				y := f32(c.Out[0])
@@ -90,6 +120,7 @@ func (u *unit) quantKernels() []devices.Kernel {
 		}),
 		u.row(devices.Kernel{
 			Name: "ternary.quantize.absmean", Op: ternary.QuantizeOp.OpDef, Order: "sum64x16",
+			Accept:  wholeMatrix,
 			Scratch: u.absMeanScratch,
 			Bind: func(c *devices.Call) (devices.Launch, error) {
 				codes := host.I8(c.Out[0])
@@ -104,6 +135,13 @@ func (u *unit) quantKernels() []devices.Kernel {
 func eightBits(bits int) error {
 	if bits != 8 {
 		return fmt.Errorf("it quantizes to 8 bits, not %d", bits)
+	}
+	return nil
+}
+
+func fourBits(bits int) error {
+	if bits != 4 {
+		return fmt.Errorf("it quantizes to 4 bits, not %d", bits)
 	}
 	return nil
 }

@@ -60,11 +60,12 @@ func Known() map[*graph.OpDef]Op {
 		ops.CrossEntropyOp.OpDef:     {crossEntropy, summed},
 		ops.CrossEntropyGradOp.OpDef: {crossEntropyGrad, summed},
 
-		ops.QuantActOp.OpDef:     {quantAct, exact},
-		ops.FakeQuantOp.OpDef:    {quantAct, exact},
-		ternary.QuantizeOp.OpDef: {quantize, coded},
-		ternary.FakeOp.OpDef:     {quantize, Tolerance{Each: 1e-5}},
-		ternary.MatMulOp.OpDef:   {ternaryMatMul, exact},
+		ops.QuantActOp.OpDef:        {quantAct, exact},
+		ops.FakeQuantOp.OpDef:       {quantAct, exact},
+		ternary.QuantizeOp.OpDef:    {quantize, coded},
+		ternary.FakeOp.OpDef:        {quantize, Tolerance{Each: 1e-5}},
+		ternary.MatMulOp.OpDef:      {ternaryMatMul, exact},
+		ternary.GroupMatMulOp.OpDef: {groupMatMul, exact},
 
 		screen.KeepOp.OpDef:   {keepTop, exact},
 		screen.PlanesOp.OpDef: {screenPlanes, exact},

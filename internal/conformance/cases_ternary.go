@@ -50,6 +50,9 @@ func quantize(r *Rand) []Case {
 			cs = append(cs, Case{Attrs: ternary.AbsMean, In: []graph.Tensor{r.Float(elem, m[0], m[1])}})
 		}
 	}
+	for _, m := range [][3]int{{1, 1, 1}, {3, 6, 2}, {7, 96, 32}, {65, 256, 128}, {33, 130, 65}, {5, 640, 640}} {
+		cs = append(cs, Case{Attrs: ternary.ScaleAttrs{Scale: "absmean", Group: m[2]}, In: []graph.Tensor{r.F32(m[0], m[1])}, Note: "groups"})
+	}
 	return append(cs, Case{Attrs: ternary.AbsMean, In: []graph.Tensor{graph.NewTensor(graph.F32, 3, 20)}, Note: "zeros"},
 		Case{Attrs: ternary.AbsMean, In: []graph.Tensor{r.Fill(-0.25, 4, 33)}, Note: "equal"})
 }
@@ -74,6 +77,18 @@ func ternaryMatMul(r *Rand) []Case {
 		}
 	}
 	return cs
+}
+
+func groupMatMul(r *Rand) []Case {
+	var cs []Case
+	for _, p := range []struct{ m, k, n, groups int }{
+		{1, 1, 1, 1}, {2, 6, 5, 3}, {3, 64, 9, 2}, {1, 256, 64, 2}, {17, 130, 65, 2}, {33, 96, 17, 96}, {16, 512, 129, 4}, {5, 2560, 48, 1},
+	} {
+		cs = append(cs, Case{Attrs: graph.None{}, Rows: []int{0, 1},
+			In: []graph.Tensor{r.I8(p.m, p.k), r.scales(p.m), r.Tern(p.n, p.k), r.F32(p.n, p.groups)}})
+	}
+	return append(cs, Case{Attrs: graph.None{}, Note: "extremes", Rows: []int{0, 1},
+		In: []graph.Tensor{fillI8(graph.I8, -128, 2, 2560), r.scales(2), fillI8(graph.Tern, -1, 9, 2560), r.F32(9, 20)}})
 }
 
 func rescale(r *Rand) []Case {

@@ -9,6 +9,7 @@ import (
 	"github.com/trit-ml/trit/models/checkpoint"
 	"github.com/trit-ml/trit/models/layer"
 	"github.com/trit-ml/trit/ops"
+	"github.com/trit-ml/trit/ops/bitlinear"
 )
 
 // Config describes a model; see [checkpoint.Config]. Elem is the element type of
@@ -18,7 +19,14 @@ type Config = checkpoint.Config
 
 // Declare adds the model to b and returns its logits f32[S,vocab].
 func Declare(b *graph.Builder, cfg Config, tok layer.Tokens) graph.Value {
-	nn := layer.Net{Elem: cfg.Elem}
+	nn := layer.Net{Elem: cfg.Elem, Quant: bitlinear.Default}
+	nn.Quant.Group = cfg.Group
+	if cfg.ActBits != 0 {
+		nn.Quant.Bits = cfg.ActBits
+	}
+	if cfg.ProjNorm {
+		nn.ProjNorm = cfg.NormEps
+	}
 	leave := b.Scope("model")
 	x, table := nn.Embed(tok.IDs, "embed_tokens", cfg.Vocab, cfg.Hidden)
 	x = layer.Repeat(x, "layers", cfg.Layers, func(x graph.Value) graph.Value {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/trit-ml/trit/graph"
 )
@@ -49,8 +50,13 @@ type Config struct {
 	Act     string // ReLU2 or SiLU
 	SubNorm bool   // RMSNorms before o_proj and down_proj, as BitNet b1.58 has
 	Tied    bool   // the head is the embedding
-	NormEps float64
-	Theta   float64 // rope base, rotate-half pairing
+	// ProjNorm is an RMSNorm with weights of its own before each ternary
+	// projection, as in the first BitNet papers and transformers' use_rms_norm.
+	ProjNorm bool
+	ActBits  int // bits of a projection's quantized input: 8, which 0 means too, or 4
+	Group    int // weights along a row that share a scale; 0: the whole matrix does
+	NormEps  float64
+	Theta    float64 // rope base, rotate-half pairing
 
 	BOS int   // -1 if none
 	EOS []int // every id that ends a text; may be empty
@@ -119,11 +125,32 @@ func (c *Config) Validate() error {
 	if c.Act != ReLU2 && c.Act != SiLU {
 		fail("hidden_act %q is not supported, only %q and %q", c.Act, ReLU2, SiLU)
 	}
+	if c.ActBits != 0 && c.ActBits != 8 && c.ActBits != 4 {
+		fail("act_bits is %d, want 8 or 4", c.ActBits)
+	}
+	for _, width := range []int{c.Hidden, c.Heads * c.HeadDim, c.FFN} {
+		if c.Group < 0 || c.Group > 0 && width%c.Group != 0 {
+			fail("rows of %d weights cannot be cut into groups of %d", width, c.Group)
+		}
+	}
 	if c.Context < 0 {
 		fail("max_position_embeddings is %d", c.Context)
 	}
 	return errors.Join(errs...)
 }
+
+// ProjNormName ends the name of a projection's own norm, in place of its weight's
+// "weight".
+const ProjNormName = "rms_norm.weight"
+
+// errGroups says why a form cannot hold the model.
+func (c *Config) errGroups(form string) error {
+	return fmt.Errorf("%s holds one scale for a matrix, the model has one for each %d weights: write masters (form online), or train with group 0", form, c.Group)
+}
+
+// ownQuantizers reports whether the model's quantizers are not those that other
+// programs apply to BitNet b1.58.
+func (c *Config) ownQuantizers() bool { return c.Group != 0 || c.ActBits == 4 }
 
 // Spec is one tensor that a model of some configuration consists of.
 type Spec struct {
@@ -140,6 +167,9 @@ func (c *Config) Specs() []Spec {
 		p := fmt.Sprintf("model.layers.%d.", i)
 		norm := func(name string, n int) { specs = append(specs, Spec{Name: p + name, Dims: []int{n}}) }
 		proj := func(name string, out, in int) {
+			if c.ProjNorm {
+				norm(strings.TrimSuffix(name, "weight")+ProjNormName, in)
+			}
 			specs = append(specs, Spec{Name: p + name, Dims: []int{out, in}, Linear: true})
 		}
 		norm("input_layernorm.weight", c.Hidden)

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,7 +84,7 @@ func Verify(ctx context.Context, want, got *Model) error {
 			return err
 		}
 		var err error
-		if s.Linear {
+		if s.Linear && want.cfg.Group == 0 {
 			n := s.Dims[0] * s.Dims[1]
 			if cap(a) < n {
 				a, b = make([]int8, n), make([]int8, n)
@@ -109,11 +110,12 @@ func sameModel(a, b Config) error {
 	type shape struct {
 		vocab, hidden, ffn, layers, heads, kv, head int
 		act                                         string
-		subNorm, tied                               bool
+		subNorm, tied, projNorm                     bool
+		actBits, group                              int
 		eps, theta                                  float32
 	}
 	of := func(c Config) shape {
-		return shape{c.Vocab, c.Hidden, c.FFN, c.Layers, c.Heads, c.KVHeads, c.HeadDim, c.Act, c.SubNorm, c.Tied, float32(c.NormEps), float32(c.Theta)}
+		return shape{c.Vocab, c.Hidden, c.FFN, c.Layers, c.Heads, c.KVHeads, c.HeadDim, c.Act, c.SubNorm, c.Tied, c.ProjNorm, cmp.Or(c.ActBits, 8), c.Group, float32(c.NormEps), float32(c.Theta)}
 	}
 	if of(a) != of(b) {
 		return fmt.Errorf("the architectures differ: %+v and %+v", of(a), of(b))

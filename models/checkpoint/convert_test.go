@@ -304,3 +304,76 @@ func TestCompanionNamesStayInTheFolder(t *testing.T) {
 		}
 	}
 }
+
+// TestOwnQuantizers: norms inside projections, 4-bit activations and group scales
+// survive a folder of masters; forms that cannot hold them refuse and say what
+// can.
+func TestOwnQuantizers(t *testing.T) {
+	cfg := Config{
+		ModelType: "bitnet", Vocab: 8, Hidden: 16, FFN: 32, Layers: 1, Heads: 2, KVHeads: 2, HeadDim: 8,
+		Act: ReLU2, SubNorm: true, Tied: true, NormEps: 1e-5, Theta: 1e4, BOS: -1, Pad: -1, Elem: graph.F32,
+	}
+	build := func(change func(*Config)) *Model {
+		c := cfg
+		change(&c)
+		var entries []Entry
+		for i, s := range c.Specs() {
+			x := graph.NewTensor(graph.F32, s.Dims...)
+			for j := range x.F32() {
+				x.F32()[j] = float32((i*31+j*17)%23-11) / 8
+			}
+			entries = append(entries, EntryOf(s.Name, x, 0))
+		}
+		m, err := New(c, entries)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	for name, c := range map[string]struct {
+		change  func(*Config)
+		refuses map[string]string // form: what the error must name
+	}{
+		"norms":  {func(c *Config) { c.ProjNorm = true }, map[string]string{"i2_s": "Hugging Face folder"}},
+		"4 bits": {func(c *Config) { c.ActBits = 4 }, map[string]string{"tq2_0": "Hugging Face folder"}},
+		"groups": {func(c *Config) { c.Group = 8 }, map[string]string{"i2_s": "masters", "tq1_0": "masters", "offline": "masters"}},
+		"all":    {func(c *Config) { c.ProjNorm, c.ActBits, c.Group = true, 4, 4 }, map[string]string{"offline": "masters"}},
+	} {
+		m := build(c.change)
+		for _, form := range Forms() {
+			dst := filepath.Join(t.TempDir(), "x")
+			err := Convert(t.Context(), m, dst, ConvertOptions{To: form, Verify: true})
+			want, refused := c.refuses[form]
+			switch {
+			case refused && (err == nil || !strings.Contains(err.Error(), want)):
+				t.Errorf("%s as %s: %v, want an error with %q", name, form, err, want)
+			case !refused && (form == "online" || form == "offline"):
+				if err != nil {
+					t.Errorf("%s as %s: %v", name, form, err)
+					continue
+				}
+				got, err := Open(dst)
+				if err != nil {
+					t.Errorf("%s as %s: %v", name, form, err)
+					continue
+				}
+				a, b := got.Config(), m.Config()
+				if a.ProjNorm != b.ProjNorm || (a.ActBits == 4) != (b.ActBits == 4) || a.Group != b.Group {
+					t.Errorf("%s as %s: %+v became %+v", name, form, b, a)
+				}
+				got.Close()
+			case err == nil && !refused:
+				t.Errorf("%s as %s: written", name, form)
+			}
+		}
+	}
+	m := build(func(c *Config) { c.Group = 8 })
+	if _, err := m.Linear("model.layers.0.mlp.up_proj.weight"); err == nil || !strings.Contains(err.Error(), "each 8 weights") {
+		t.Errorf("one scale of a matrix with groups: %v", err)
+	}
+	c := cfg
+	c.Group = 5
+	if err := c.Validate(); err == nil {
+		t.Error("rows of 16 in groups of 5")
+	}
+}

@@ -122,6 +122,12 @@ func (w *ggufWriter) setArch() error {
 		}
 	}
 	switch {
+	case c.Group != 0:
+		return c.errGroups("GGUF")
+	case c.ActBits == 4:
+		return errors.New("engines quantize the activations of GGUF models to 8 bits, the model has 4; write a Hugging Face folder instead")
+	case c.ProjNorm:
+		return errors.New("GGUF's bitnet architectures have no norms inside the projections, the model has; write a Hugging Face folder instead")
 	case !c.SubNorm:
 		return errors.New("GGUF's bitnet architectures have norms before o_proj and down_proj, the model has none; write a Hugging Face folder instead")
 	case w.o.Arch == archOld && c.Act != SiLU:

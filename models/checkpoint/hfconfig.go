@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -115,6 +116,9 @@ func parseHFConfig(text []byte, o options) (*hfConfig, error) {
 	if err := c.setQuantization(f, o); err != nil {
 		return nil, err
 	}
+	if c.Group != 0 && c.Form == Ternary {
+		return nil, fmt.Errorf("quantization_config: %w", c.errGroups("quantization_mode offline"))
+	}
 	// Remote code of the original folder would not be beside a written one.
 	f.used["auto_map"], f.used["transformers_version"] = true, true
 	c.Extra = maps.Clone(f.m)
@@ -214,17 +218,22 @@ func (c *hfConfig) setQuantization(f *fields, o options) error {
 	q.get("quant_method", &method)
 	q.get("linear_class", &class)
 	q.get("quantization_mode", &mode)
-	var norm bool
-	q.get("use_rms_norm", &norm)
+	normEps := 1e-6
+	q.get("use_rms_norm", &c.ProjNorm)
+	q.get("rms_norm_eps", &normEps)
+	if method == ownMethod {
+		q.get("act_bits", &c.ActBits)
+		q.get("group_size", &c.Group)
+	}
 	var skip []string
 	q.get("modules_to_not_convert", &skip)
 	switch {
 	case q.err != nil:
 		return fmt.Errorf("quantization_config: %w", q.err)
-	case method != "bitnet":
-		return fmt.Errorf("quantization_config: quant_method %q is not supported, only bitnet", method)
-	case norm:
-		return errors.New("quantization_config: use_rms_norm is true; norms inside the projections are not supported")
+	case method != "bitnet" && method != ownMethod:
+		return fmt.Errorf("quantization_config: quant_method %q is not supported, only bitnet and %s", method, ownMethod)
+	case c.ProjNorm && float32(normEps) != float32(c.NormEps):
+		return fmt.Errorf("quantization_config: rms_norm_eps %v of the projections' norms is not the model's %v", normEps, c.NormEps)
 	}
 	for _, s := range skip {
 		if s != "lm_head" {
@@ -243,6 +252,11 @@ func (c *hfConfig) setQuantization(f *fields, o options) error {
 	}
 	return nil
 }
+
+// ownMethod is the quant_method of models with group scales or 4-bit
+// activations. transformers knows no such method and refuses them, where under
+// "bitnet" it would compute something else without a word.
+const ownMethod = "trit"
 
 // encode returns config.json for the configuration as written by this package.
 func (c *Config) encode() ([]byte, error) {
@@ -287,9 +301,15 @@ func (c *Config) encode() ([]byte, error) {
 		mode = "offline"
 	}
 	if !c.Float {
-		m["quantization_config"] = map[string]string{
-			"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": mode,
+		q := map[string]any{"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": mode}
+		if c.ProjNorm {
+			q["use_rms_norm"], q["rms_norm_eps"] = true, c.NormEps
 		}
+		if c.ownQuantizers() {
+			q["quant_method"] = ownMethod
+			q["act_bits"], q["group_size"] = cmp.Or(c.ActBits, 8), c.Group
+		}
+		m["quantization_config"] = q
 	}
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {

@@ -49,6 +49,9 @@ func WriteFolder(ctx context.Context, m *Model, dir string, o FolderOptions) err
 	if cfg.Float && o.Form == Ternary {
 		return fmt.Errorf("write %s: a model without quantization has no ternary form; train one from it with trit train --init", dir)
 	}
+	if cfg.Group != 0 && o.Form == Ternary {
+		return fmt.Errorf("write %s: %w", dir, cfg.errGroups("form offline"))
+	}
 	cfg.Form = o.Form
 	text, err := cfg.encode()
 	if err != nil {

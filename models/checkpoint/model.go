@@ -102,7 +102,8 @@ func (m *Model) float(s Spec) (graph.Tensor, error) {
 	return t, nil
 }
 
-// Linear returns the ternary projection called name. Nothing is read yet.
+// Linear returns the ternary projection called name. Nothing is read yet. A
+// model with group scales has none: it has masters alone, see [Model.Tensor].
 func (m *Model) Linear(name string) (Linear, error) {
 	s, err := m.spec(name)
 	if err != nil {
@@ -110,6 +111,9 @@ func (m *Model) Linear(name string) (Linear, error) {
 	}
 	if !s.Linear {
 		return Linear{}, fmt.Errorf("tensor %s is not a ternary projection", name)
+	}
+	if m.cfg.Group != 0 {
+		return Linear{}, fmt.Errorf("tensor %s: %w", name, m.cfg.errGroups("a ternary projection"))
 	}
 	return Linear{s, m.src.form(s), m.src}, nil
 }

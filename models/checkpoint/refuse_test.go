@@ -86,13 +86,29 @@ func TestHFRefusals(t *testing.T) {
 			f.config = without(f.config, "quantization_config")
 			f.config["model_type"] = "llama"
 		}},
-		"bias":             {"online", "biases", func(f *hfFolder) { f.config["attention_bias"] = true }},
-		"bias tensor":      {"online", "biases", func(f *hfFolder) { f.tensors["model.layers.0.mlp.up_proj.bias"] = graph.NewTensor(graph.F32, 3) }},
-		"activation":       {"online", `hidden_act "gelu"`, func(f *hfFolder) { f.config["hidden_act"] = "gelu" }},
-		"rope scaling":     {"online", `"yarn"`, func(f *hfFolder) { f.config["rope_scaling"] = map[string]any{"rope_type": "yarn"} }},
-		"rope parameters":  {"online", `"llama3"`, func(f *hfFolder) { f.config["rope_parameters"] = map[string]any{"rope_type": "llama3"} }},
-		"quant method":     {"online", `"gptq"`, func(f *hfFolder) { f.quant("quant_method", "gptq") }},
-		"inner norms":      {"online", "use_rms_norm", func(f *hfFolder) { f.quant("use_rms_norm", true) }},
+		"bias":                           {"online", "biases", func(f *hfFolder) { f.config["attention_bias"] = true }},
+		"bias tensor":                    {"online", "biases", func(f *hfFolder) { f.tensors["model.layers.0.mlp.up_proj.bias"] = graph.NewTensor(graph.F32, 3) }},
+		"activation":                     {"online", `hidden_act "gelu"`, func(f *hfFolder) { f.config["hidden_act"] = "gelu" }},
+		"rope scaling":                   {"online", `"yarn"`, func(f *hfFolder) { f.config["rope_scaling"] = map[string]any{"rope_type": "yarn"} }},
+		"rope parameters":                {"online", `"llama3"`, func(f *hfFolder) { f.config["rope_parameters"] = map[string]any{"rope_type": "llama3"} }},
+		"quant method":                   {"online", `"gptq"`, func(f *hfFolder) { f.quant("quant_method", "gptq") }},
+		"inner norms that are not there": {"online", "q_proj.rms_norm.weight", func(f *hfFolder) { f.quant("use_rms_norm", true) }},
+		"groups of codes": {"offline", "holds one scale for a matrix", func(f *hfFolder) {
+			f.quant("quant_method", "trit")
+			f.quant("group_size", 16)
+		}},
+		"groups that do not fit": {"online", "cannot be cut into groups of 7", func(f *hfFolder) {
+			f.quant("quant_method", "trit")
+			f.quant("group_size", 7)
+		}},
+		"bits": {"online", "act_bits is 5", func(f *hfFolder) {
+			f.quant("quant_method", "trit")
+			f.quant("act_bits", 5)
+		}},
+		"inner norms": {"online", "rms_norm_eps", func(f *hfFolder) {
+			f.quant("use_rms_norm", true)
+			f.quant("rms_norm_eps", 1e-5)
+		}},
 		"left out":         {"online", "down_proj", func(f *hfFolder) { f.quant("modules_to_not_convert", []string{"lm_head", "down_proj"}) }},
 		"class and mode":   {"online", `"bitlinear" with quantization_mode "online"`, func(f *hfFolder) { f.quant("linear_class", "bitlinear") }},
 		"dtype":            {"online", `"float8"`, func(f *hfFolder) { f.config["torch_dtype"] = "float8" }},

@@ -39,7 +39,14 @@ func Inputs(b *graph.Builder, max int) Tokens {
 
 // Net makes layers whose matrices have element type Elem; the zero value makes
 // f32 layers, which can be trained. Norm weights are f32 always.
-type Net struct{ Elem graph.DType }
+type Net struct {
+	Elem graph.DType
+	// Quant chooses the quantizers of BitLinears; the zero value is
+	// bitlinear.Default.
+	Quant bitlinear.Attrs
+	// ProjNorm, if above 0, is the epsilon of an RMSNorm before each BitLinear.
+	ProjNorm float64
+}
 
 func (nn Net) elem() graph.DType {
 	if nn.Elem == graph.InvalidDType {
@@ -82,7 +89,17 @@ func (nn Net) Norm(x graph.Value, name string, eps float64) graph.Value {
 // ternary.
 func (nn Net) BitLinear(x graph.Value, name string, out int) graph.Value {
 	graph.Helper(x)
-	return bitlinear.Linear(x, param(x, name, nn.elem(), out, width(x)))
+	quant := nn.Quant
+	if quant == (bitlinear.Attrs{}) {
+		quant = bitlinear.Default
+	}
+	if nn.ProjNorm > 0 {
+		x = In(x, name, func(x graph.Value) graph.Value {
+			graph.Helper(x)
+			return nn.Norm(x, "rms_norm", nn.ProjNorm)
+		})
+	}
+	return bitlinear.Op.One(quant, x, param(x, name, nn.elem(), out, width(x)))
 }
 
 // Linear projects x f32[S,K] to f32[S,out] with an ordinary weight.

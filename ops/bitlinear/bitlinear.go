@@ -18,6 +18,7 @@ type Attrs struct {
 	Bits  int
 	Round string
 	Scale string
+	Group int // weights along a row that share a scale; 0: the whole matrix
 }
 
 // Default is BitNet b1.58: 8-bit activations, absmean weights.
@@ -32,10 +33,15 @@ var Op = graph.Define(graph.Def[Attrs]{
 	Uses: []*graph.OpDef{ops.FakeQuantOp.OpDef, ternary.FakeOp.OpDef, ops.MatMulOp.OpDef},
 	Body: `(%x, %w) -> (%y) {
 		%xq = quant.fake(%x) {bits=$bits, round=$round}
-		%wq = ternary.fake(%w) {scale=$scale}
+		%wq = ternary.fake(%w) {scale=$scale, group=$group}
 		%y  = matmul(%xq, %wq) {tb=true}
 	}`,
 })
+
+// Weights are the attributes of the weight's quantizer.
+func (a Attrs) Weights() ternary.ScaleAttrs {
+	return ternary.ScaleAttrs{Scale: a.Scale, Group: a.Group}
+}
 
 // Linear returns BitLinear of x f32[S,K] with weights w [N,K].
 func Linear(x, w graph.Value) graph.Value { return Op.One(Default, x, w) }

@@ -9,8 +9,12 @@ import (
 )
 
 // ScaleAttrs names how the scale is found; "absmean" is the mean absolute
-// weight of the whole matrix.
-type ScaleAttrs struct{ Scale string }
+// weight, of the whole matrix or, with Group above 0, of each Group weights
+// along a row.
+type ScaleAttrs struct {
+	Scale string
+	Group int
+}
 
 // AbsMean is the quantizer of BitNet b1.58.
 var AbsMean = ScaleAttrs{Scale: "absmean"}
@@ -18,11 +22,36 @@ var AbsMean = ScaleAttrs{Scale: "absmean"}
 // WeightEps is the smallest mean, applied before the inverse.
 const WeightEps = absmean.Eps
 
-func (a ScaleAttrs) check() error {
+func (a ScaleAttrs) check(w graph.Type) error {
 	if a.Scale != "absmean" {
 		return fmt.Errorf("scale is %q, want absmean", a.Scale)
 	}
-	return nil
+	_, err := a.scales(w)
+	return err
+}
+
+// scales is the type of the scales of a matrix: f32[], or f32[N,K/Group].
+func (a ScaleAttrs) scales(w graph.Type) (graph.Type, error) {
+	if a.Group == 0 {
+		return graph.T(graph.F32), nil
+	}
+	k, ok := w.Last().Const()
+	if !ok || a.Group < 0 || k%a.Group != 0 {
+		return graph.Type{}, fmt.Errorf("a row of %s cannot be cut into groups of %d", w, a.Group)
+	}
+	return graph.T(graph.F32, w.Shape[0], graph.C(k/a.Group)), nil
+}
+
+// Groups calls f for each stretch of weights that has one scale, in order: the
+// i-th begins at from.
+func (a ScaleAttrs) Groups(w []float32, f func(i, from int, w []float32)) {
+	n := a.Group
+	if n == 0 {
+		n = len(w)
+	}
+	for from := 0; from < len(w); from += n {
+		f(from/n, from, w[from:from+n])
+	}
 }
 
 // InverseScale returns s = 1/max(mean|w|, WeightEps) in f32, the factor that
@@ -46,19 +75,28 @@ var QuantizeOp = graph.Define(graph.Def[ScaleAttrs]{
 		if err := ops.Check(in, ops.Float("w", 2)); err != nil {
 			return nil, err
 		}
-		return []graph.Type{graph.T(graph.Tern, in[0].Shape...), graph.T(graph.F32)}, a.check()
+		scales, err := a.scales(in[0])
+		if err != nil {
+			return nil, err
+		}
+		return []graph.Type{graph.T(graph.Tern, in[0].Shape...), scales}, a.check(in[0])
 	},
-	Ref: func(_ ScaleAttrs, in, out []graph.Tensor) error {
+	Ref: func(a ScaleAttrs, in, out []graph.Tensor) error {
 		w, err := in[0].ToF32()
 		if err != nil {
 			return err
 		}
-		s := InverseScale(w.F32())
-		t := out[0].I8()
-		for i, v := range w.F32() {
-			t[i] = Code(v, s)
+		if w.Len() == 0 && a.Group == 0 {
+			out[1].F32()[0] = 1 / InverseScale(nil)
 		}
-		out[1].F32()[0] = 1 / s
+		a.Groups(w.F32(), func(g, from int, w []float32) {
+			s := InverseScale(w)
+			t := out[0].I8()[from:]
+			for i, v := range w {
+				t[i] = Code(v, s)
+			}
+			out[1].F32()[g] = 1 / s
+		})
 		return nil
 	},
 })
@@ -78,18 +116,19 @@ var FakeOp = graph.Define(graph.Def[ScaleAttrs]{
 		if err := ops.Check(in, ops.Float("w", 2)); err != nil {
 			return nil, err
 		}
-		return []graph.Type{graph.T(graph.F32, in[0].Shape...)}, a.check()
+		return []graph.Type{graph.T(graph.F32, in[0].Shape...)}, a.check(in[0])
 	},
-	Ref: func(_ ScaleAttrs, in, out []graph.Tensor) error {
+	Ref: func(a ScaleAttrs, in, out []graph.Tensor) error {
 		w, err := in[0].ToF32()
 		if err != nil {
 			return err
 		}
-		y := out[0].F32()
-		s := InverseScale(w.F32())
-		for i, v := range w.F32() {
-			y[i] = float32(Code(v, s)) / s
-		}
+		a.Groups(w.F32(), func(_, from int, w []float32) {
+			s, y := InverseScale(w), out[0].F32()[from:]
+			for i, v := range w {
+				y[i] = float32(Code(v, s)) / s
+			}
+		})
 		return nil
 	},
 	Grad: func(_ ScaleAttrs, c *graph.GradCtx) ([]graph.Value, error) { return c.DOut, nil },
