@@ -309,3 +309,40 @@ func TestOwnQuantizers(t *testing.T) {
 		t.Errorf("from the other checkpoint: %+v", cfg)
 	}
 }
+
+// TestSettingsRefused: a setting outside its limits is named, and the way out
+// with it where there is one.
+func TestSettingsRefused(t *testing.T) {
+	base := tiny(filepath.Join(t.TempDir(), "run"), texts(t), fast(t, 1))
+	for want, change := range map[string]func(*train.Config){
+		"set precision to f32":        func(c *train.Config) { c.Precision = train.BF16 },
+		`precision "f8"`:              func(c *train.Config) { c.Precision = "f8" },
+		"act_bits is 3":               func(c *train.Config) { c.Quantization.ActBits = 3 },
+		"group is -1":                 func(c *train.Config) { c.Quantization.Group = -1 },
+		"plain and norm":              func(c *train.Config) { c.Quantization.Norm, c.Plain = true, true },
+		"plain or the warmup":         func(c *train.Config) { c.Quantization.Warmup, c.Plain = train.WarmupLinear, true },
+		`quantization warmup "quick"`: func(c *train.Config) { c.Quantization.Warmup = "quick" },
+		"warmup takes 0 steps":        func(c *train.Config) { c.Quantization.Warmup, c.Quantization.WarmupSteps = train.WarmupSigmoid, 0 },
+		"warmup k is NaN":             func(c *train.Config) { c.Quantization.Warmup, c.Quantization.WarmupK = train.WarmupSigmoid, math.NaN() },
+		"ema is 1":                    func(c *train.Config) { c.Optimizer.EMA = 1 },
+		"explode is 0.5":              func(c *train.Config) { c.Explode = 0.5 },
+		"Declare declares":            func(c *train.Config) { c.Declare, c.Quantization.ActBits = own, 4 },
+		"no preset":                   func(c *train.Config) { c.Model, c.Shape.Preset = checkpoint.Config{}, "huge" },
+		"schedule peak is -1":         func(c *train.Config) { c.Optimizer.Schedule.Peak = -1 },
+	} {
+		c := base
+		change(&c)
+		if _, err := train.New(c); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want an error with %q", err, want)
+		}
+	}
+	c := base
+	c.Quantization.Group = 24
+	tr, err := train.New(c)
+	if err == nil {
+		err = tr.Run(t.Context(), nil)
+	}
+	if err == nil || !strings.Contains(err.Error(), "groups of 24") {
+		t.Errorf("groups that do not fit: %v", err)
+	}
+}
