@@ -326,7 +326,7 @@ func TestSettingsRefused(t *testing.T) {
 		"warmup k is NaN":             func(c *train.Config) { c.Quantization.Warmup, c.Quantization.WarmupK = train.WarmupSigmoid, math.NaN() },
 		"ema is 1":                    func(c *train.Config) { c.Optimizer.EMA = 1 },
 		"explode is 0.5":              func(c *train.Config) { c.Explode = 0.5 },
-		"Declare declares":            func(c *train.Config) { c.Declare, c.Quantization.ActBits = own, 4 },
+		"Declare declares":            func(c *train.Config) { c.Declare, c.Quantization.ActBits = declared, 4 },
 		"no preset":                   func(c *train.Config) { c.Model, c.Shape.Preset = checkpoint.Config{}, "huge" },
 		"schedule peak is -1":         func(c *train.Config) { c.Optimizer.Schedule.Peak = -1 },
 	} {
@@ -345,4 +345,9 @@ func TestSettingsRefused(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "groups of 24") {
 		t.Errorf("groups that do not fit: %v", err)
 	}
+}
+
+// declared is an architecture that Config.Declare may be.
+func declared(b *graph.Builder, tok layer.Tokens) graph.Value {
+	return bitnet158.Declare(b, checkpoint.Config{}, tok)
 }
