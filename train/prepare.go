@@ -20,29 +20,33 @@ import (
 // weights.
 func (t *Trainer) prepare(ctx context.Context) error {
 	c := &t.cfg
-	for _, dir := range []string{c.Dir, filepath.Join(c.Dir, cacheDir), filepath.Join(c.Dir, checkpointsDir)} {
-		if err := atomicfile.Sweep(dir); err != nil {
-			return fmt.Errorf("train: %w", err)
+	if err := t.meet(); err != nil {
+		return err
+	}
+	rank, size := c.Scale.ranks()
+	if rank == 0 {
+		for _, dir := range []string{c.Dir, filepath.Join(c.Dir, cacheDir), filepath.Join(c.Dir, checkpointsDir)} {
+			if err := atomicfile.Sweep(dir); err != nil {
+				return fmt.Errorf("train: %w", err)
+			}
+		}
+		if err := t.texts(ctx); err != nil {
+			return err
 		}
 	}
-	t.emit(Event{Kind: Preparing, Message: "listing texts in " + c.Data.Path})
-	corpus, err := data.Scan(c.Data)
-	if err != nil {
-		return fmt.Errorf("train: %w", err)
+	if size > 1 {
+		if err := t.shareTokenizer(); err != nil {
+			return err
+		}
 	}
-	if t.tok, err = t.tokenizer(ctx, corpus); err != nil {
-		return fmt.Errorf("train: %w", err)
+	if rank > 0 { // from the cache that rank 0 has filled
+		if err := t.texts(ctx); err != nil {
+			return err
+		}
 	}
 	sep, err := separator(t.tok)
 	if err != nil {
 		return err
-	}
-	cache := c.Data.Cache
-	if cache == "" {
-		cache = filepath.Join(c.Dir, cacheDir)
-	}
-	if t.tokens, err = corpus.Tokenize(ctx, t.tok, sep, cache, t.report("tokenizing text")); err != nil {
-		return fmt.Errorf("train: %w", err)
 	}
 	t.emit(Event{Kind: Preparing, Message: fmt.Sprintf("%d training and %d held-out documents, %.1f and %.1f MB, %.2f bytes per token",
 		t.tokens.Train.Docs(), t.tokens.Valid.Docs(), float64(t.tokens.Train.Bytes())/1e6, float64(t.tokens.Valid.Bytes())/1e6,
@@ -69,6 +73,33 @@ func (t *Trainer) prepare(ctx context.Context) error {
 		t.progress.Last, t.progress.Best = t.from.Last, t.from.Best
 	}
 	return t.saver()
+}
+
+// texts finds or makes the tokenizer and the tokenized texts.
+func (t *Trainer) texts(ctx context.Context) error {
+	c := &t.cfg
+	t.emit(Event{Kind: Preparing, Message: "listing texts in " + c.Data.Path})
+	corpus, err := data.Scan(c.Data)
+	if err != nil {
+		return fmt.Errorf("train: %w", err)
+	}
+	if t.tok == nil {
+		if t.tok, err = t.tokenizer(ctx, corpus); err != nil {
+			return fmt.Errorf("train: %w", err)
+		}
+	}
+	sep, err := separator(t.tok)
+	if err != nil {
+		return err
+	}
+	cache := c.Data.Cache
+	if cache == "" {
+		cache = filepath.Join(c.Dir, cacheDir)
+	}
+	if t.tokens, err = corpus.Tokenize(ctx, t.tok, sep, cache, t.report("tokenizing text")); err != nil {
+		return fmt.Errorf("train: %w", err)
+	}
+	return nil
 }
 
 func (t *Trainer) report(what string) func(done, total int64) {
@@ -183,12 +214,15 @@ func (t *Trainer) model(ctx context.Context, sep int32) error {
 	if err := t.engine.SetState(ctx, state); err != nil {
 		return err
 	}
+	if err := t.reportMemory(); err != nil {
+		return err
+	}
 	return t.measuring(ctx, loss)
 }
 
 // measuring prepares the weight statistics.
 func (t *Trainer) measuring(ctx context.Context, loss *graph.Graph) error {
-	if t.cfg.Plain {
+	if rank, _ := t.cfg.Scale.ranks(); t.cfg.Plain || rank > 0 {
 		return nil
 	}
 	if t.meter = newMeter(loss, t.cfg.StatsEvery); t.meter == nil {
@@ -229,7 +263,12 @@ func (t *Trainer) saver() error {
 	if w.files, err = tokenizerFiles(t.tok); err != nil {
 		return fmt.Errorf("train: %w", err)
 	}
+	rank, size := t.cfg.Scale.ranks()
+	w.group = group{rank: rank, size: size, patience: patience}
 	t.save = newSaver(w)
+	if rank > 0 {
+		return nil
+	}
 	t.recorder = newRecorder(t.cfg.Dir, t.progress.Step, t.cfg.TensorBoardEvery, t.warn)
 	if t.from == nil {
 		return nil

@@ -106,14 +106,15 @@ func (t *Trainer) warn(err error) {
 // checkpointSoon begins to write a checkpoint. While an earlier one is being
 // written it is put off to a later step, unless it has to be of this one.
 func (t *Trainer) checkpointSoon(ctx context.Context, now bool) error {
-	if t.save.busy && !now {
+	// Ranks write the same checkpoints, however fast each of them is.
+	if t.save.busy && !now && t.cfg.Scale.Ranks == nil {
 		t.saveDue = true
 		return nil
 	}
 	t.reapWarned(true)
 	t.saveDue = false
-	if t.lastSave == t.progress.Step {
-		return nil
+	if due, err := t.cfg.Scale.any(t.lastSave != t.progress.Step); !due || err != nil {
+		return err
 	}
 	// A cancelled run still wants what it has begun to write.
 	err := t.startSave(context.WithoutCancel(ctx))
@@ -127,8 +128,8 @@ func (t *Trainer) checkpointSoon(ctx context.Context, now bool) error {
 func (t *Trainer) checkpoint(ctx context.Context) error {
 	t.reapWarned(true)
 	t.saveDue = false
-	if t.lastSave == t.progress.Step {
-		return nil
+	if due, err := t.cfg.Scale.any(t.lastSave != t.progress.Step); !due || err != nil {
+		return err
 	}
 	if err := t.startSave(ctx); err != nil {
 		return fmt.Errorf("train: checkpoint of step %d: %w", t.progress.Step, err)
@@ -144,6 +145,9 @@ func (t *Trainer) startSave(ctx context.Context) error {
 // claim takes the run folder for this process, which has it until it ends, and
 // checks that no other has trained in it since the Trainer was made.
 func (t *Trainer) claim() error {
+	if rank, _ := t.cfg.Scale.ranks(); rank > 0 {
+		return nil // rank 0 claims it for all
+	}
 	path := filepath.Join(t.cfg.Dir, lockFile)
 	l, err := filelock.Try(path, false)
 	if errors.Is(err, filelock.ErrLocked) {

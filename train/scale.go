@@ -1,7 +1,6 @@
 package train
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -334,6 +333,3 @@ func (s *Scale) broadcast(text []byte) ([]byte, error) {
 	}
 	return text, nil
 }
-
-// stopping is whether the ranks stop: because ctx is done on any of them.
-func (s *Scale) stopping(ctx context.Context) (bool, error) { return s.any(ctx.Err() != nil) }

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,7 @@ type Trainer struct {
 	done     int           // steps of this process
 	lastSave int           // step of the newest checkpoint, -1 if none
 	saveDue  bool          // a checkpoint was put off
+	stop     bool          // what the ranks last agreed on
 }
 
 // New checks the configuration of a new run. The run folder must not hold one
@@ -135,8 +137,9 @@ func (c *Config) absolute() error {
 func (t *Trainer) Config() Config { return t.cfg }
 
 // Run trains until the last step and writes checkpoints on the way. events is
-// called for everything worth showing, on this goroutine; it may be nil. When
-// ctx is cancelled, Run finishes the step, writes a checkpoint and returns an
+// called for everything worth showing, on this goroutine; it may be nil. Of
+// several ranks, rank 0 reports; the others give warnings only. When ctx is
+// cancelled, on any rank, Run finishes the step, writes a checkpoint and returns an
 // error that wraps ctx's. While Run is under way the run folder is locked: a
 // second trainer in it gets an error that names the first. A checkpoint that
 // cannot be written is a warning while training can go on, and an error at the
@@ -145,7 +148,14 @@ func (t *Trainer) Config() Config { return t.cfg }
 // called once.
 func (t *Trainer) Run(ctx context.Context, events func(Event)) (err error) {
 	t.began = time.Now()
+	rank, _ := t.cfg.Scale.ranks()
 	t.emit = func(e Event) {
+		if rank > 0 {
+			if e.Kind != Warned {
+				return
+			}
+			e.Message = fmt.Sprintf("rank %d: %s", rank, e.Message)
+		}
 		e.Elapsed = time.Since(t.began)
 		t.recorder.event(e)
 		if events != nil {
@@ -171,7 +181,12 @@ func (t *Trainer) Run(ctx context.Context, events func(Event)) (err error) {
 		}
 	}
 	for t.progress.Step < t.cfg.Steps {
-		if err := ctx.Err(); err != nil {
+		var err error
+		if t.stop, err = t.cfg.Scale.any(ctx.Err() != nil); err != nil {
+			return err
+		}
+		if t.stop {
+			err := cmp.Or(ctx.Err(), context.Canceled) // another rank's context may be the cause
 			return errors.Join(fmt.Errorf("train: stopped after step %d: %w", t.progress.Step, err), t.checkpoint(context.WithoutCancel(ctx)))
 		}
 		if err := t.step(ctx); err != nil {
@@ -246,6 +261,9 @@ func (t *Trainer) after(ctx context.Context) error {
 	n, last := t.progress.Step, t.progress.Step == t.cfg.Steps
 	due := func(every int) bool { return every > 0 && n%every == 0 }
 	best := false
+	if t.cfg.Scale.Ranks != nil {
+		ctx = context.WithoutCancel(ctx) // ranks stop together, before a step
+	}
 	if (due(t.cfg.ValidateEvery) || last) && ctx.Err() == nil {
 		var err error
 		if best, err = t.validate(ctx); err != nil {
@@ -280,7 +298,7 @@ func (t *Trainer) validate(ctx context.Context) (best bool, err error) {
 
 // opens checks that what was saved can be loaded, before hours are spent.
 func (t *Trainer) opens() error {
-	if t.save.w.model == nil {
+	if rank, _ := t.cfg.Scale.ranks(); t.save.w.model == nil || rank > 0 {
 		return nil
 	}
 	m, err := checkpoint.Open(t.cfg.Dir)

@@ -99,6 +99,9 @@ func (t *Twins) check() error {
 	if t.cfg.Plain {
 		return errors.New("train: a comparison trains both models: leave plain out")
 	}
+	if _, size := t.cfg.Scale.ranks(); size > 1 {
+		return fmt.Errorf("train: a comparison trains its runs one after the other in one process, not on %d ranks", size)
+	}
 	seen := map[uint64]bool{}
 	for _, s := range t.twin.Seeds {
 		if seen[s] {
