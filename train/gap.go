@@ -34,6 +34,7 @@ type Compared struct {
 
 // Spread is how a figure varies over seeds.
 type Spread struct {
+	N    int     `json:"n"`
 	Mean float64 `json:"mean"`
 	SD   float64 `json:"sd"` // standard deviation of the sample; 0 for one seed
 	Min  float64 `json:"min"`
@@ -56,7 +57,7 @@ type TwinRun struct {
 }
 
 func spread(v []float64) Spread {
-	s := Spread{Min: slices.Min(v), Max: slices.Max(v)}
+	s := Spread{N: len(v), Min: slices.Min(v), Max: slices.Max(v)}
 	for _, x := range v {
 		s.Mean += x / float64(len(v))
 	}
@@ -93,5 +94,10 @@ func (g *Gap) String() string {
 	return b.String()
 }
 
-// String is mean and standard deviation.
-func (s Spread) String() string { return fmt.Sprintf("%.4f ± %.4f", s.Mean, s.SD) }
+// String is mean and standard deviation, which one seed has not.
+func (s Spread) String() string {
+	if s.N < 2 {
+		return fmt.Sprintf("%.4f", s.Mean)
+	}
+	return fmt.Sprintf("%.4f ± %.4f", s.Mean, s.SD)
+}
