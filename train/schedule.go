@@ -29,7 +29,7 @@ type Schedule struct {
 
 	// BitNet: the peak of the second stage, and the share of steps at which it
 	// begins.
-	SecondPeak float64 `json:"second_peak" flag:"second-lr" help:"bitnet: peak of the second stage; 0: 0.625 of the first." source:"Ma et al. 2024, Training Tips"`
+	SecondPeak float64 `json:"second_peak" flag:"second-lr" help:"bitnet: peak of the second stage; 0: 2/3 of the first." source:"Ma et al. 2024, Training Tips"`
 	Switch     float64 `json:"switch" flag:"switch" help:"bitnet: share of the steps at which the second stage begins." source:"Ma et al. 2024, Training Tips"`
 
 	// Decay is the weight decay; BitNet replaces it by SecondDecay in the
@@ -39,8 +39,8 @@ type Schedule struct {
 }
 
 // secondShare is the second peak as a share of the first where none is given:
-// between the 2/3 of the published 700M, 1.3B and 3B recipes and a half.
-const secondShare = 0.625
+// that of the published recipe, such as 1e-3 after 1.5e-3 for 700 M parameters.
+const secondShare = 2.0 / 3
 
 // At returns the learning rate and the weight decay of a step, counted from 0,
 // of a run of the given number of steps.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/trit-ml/trit/train"
 	"github.com/trit-ml/trit/train/runfile"
 )
 
@@ -21,7 +20,7 @@ type settings struct {
 
 // newSettings builds the flags from the settings' descriptions.
 func newSettings() settings {
-	cfg := runConfig{Config: train.Default()}
+	cfg := runfile.Default()
 	var fields []reflect.StructField
 	for _, s := range runfile.Settings(&cfg) {
 		if s.Section {
@@ -52,7 +51,7 @@ func newSettings() settings {
 func fieldName(key string) string { return "F_" + strings.ReplaceAll(key, ".", "_") }
 
 // apply sets the settings whose flags were given.
-func (f settings) apply(cfg *runConfig) {
+func (f settings) apply(cfg *runfile.Run) {
 	flags := reflect.ValueOf(f.Flags[0]).Elem()
 	for _, s := range runfile.Settings(cfg) {
 		if s.Section {

@@ -32,19 +32,11 @@ Examples:
   trit run --model runs/mine "Once"`
 }
 
-// runConfig is run.yaml: the settings, where the run goes, and what a comparison
-// adds.
-type runConfig struct {
-	Out string `json:"out" help:"Run folder; it opens as a model at any time." placeholder:"DIR"`
-	train.Config
-	Twin train.Twin `json:"twin" help:"What trit train --twin compares."`
-}
-
 func (c *trainCmd) Run(e *env) error {
 	if c.PrintConfig {
 		return c.print(e)
 	}
-	cfg := runConfig{Config: train.Default()}
+	cfg := runfile.Default()
 	if err := c.configure(&cfg); err != nil {
 		return err
 	}
@@ -66,7 +58,7 @@ func (c *trainCmd) Run(e *env) error {
 		// would have.
 		var bad error
 		t, err = train.Resume(cfg.Dir, func(saved *train.Config) {
-			over := runConfig{Out: cfg.Dir, Config: *saved}
+			over := runfile.Run{Out: cfg.Dir, Config: *saved}
 			bad = c.configure(&over)
 			*saved = over.Config
 			saved.Device = dev
@@ -87,7 +79,7 @@ func (c *trainCmd) Run(e *env) error {
 }
 
 // configure sets what the file and the flags give, over what cfg holds.
-func (c *trainCmd) configure(cfg *runConfig) error {
+func (c *trainCmd) configure(cfg *runfile.Run) error {
 	if c.Config != "" {
 		text, err := os.ReadFile(c.Config)
 		if err != nil {
@@ -111,7 +103,7 @@ func (c *trainCmd) configure(cfg *runConfig) error {
 
 // print writes the settings in effect; with --resume, over those of the run.
 func (c *trainCmd) print(e *env) error {
-	cfg := runConfig{Config: train.Default()}
+	cfg := runfile.Default()
 	if err := c.configure(&cfg); err != nil {
 		return err
 	}
@@ -120,7 +112,7 @@ func (c *trainCmd) print(e *env) error {
 		if err != nil {
 			return err
 		}
-		cfg = runConfig{Out: cfg.Out, Config: saved}
+		cfg = runfile.Run{Out: cfg.Out, Config: saved}
 		if err := c.configure(&cfg); err != nil {
 			return err
 		}

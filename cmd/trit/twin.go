@@ -7,10 +7,11 @@ import (
 	"reflect"
 
 	"github.com/trit-ml/trit/train"
+	"github.com/trit-ml/trit/train/runfile"
 )
 
 // twins compares a model with its unquantized twin.
-func (c *trainCmd) twins(e *env, cfg *runConfig) error {
+func (c *trainCmd) twins(e *env, cfg *runfile.Run) error {
 	var t *train.Twins
 	var err error
 	if c.Resume {
@@ -47,12 +48,12 @@ func (c *trainCmd) twins(e *env, cfg *runConfig) error {
 
 // resumeTwins refuses flags that say something else than the comparison began
 // with: half of its runs would be of one kind and half of another.
-func (c *trainCmd) resumeTwins(cfg *runConfig) (*train.Twins, error) {
+func (c *trainCmd) resumeTwins(cfg *runfile.Run) (*train.Twins, error) {
 	t, err := train.ResumeTwins(cfg.Dir, func(saved *train.Config) { saved.Device = cfg.Device })
 	if err != nil {
 		return nil, err
 	}
-	began := runConfig{Out: cfg.Out}
+	began := runfile.Run{Out: cfg.Out}
 	began.Config, began.Twin = t.Config()
 	now := began
 	if err := c.configure(&now); err != nil {
