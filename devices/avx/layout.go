@@ -13,39 +13,49 @@ import (
 // of 16 rows; see internal/asm. The same bytes serve one token and many.
 const ternaryLayout graph.Layout = "i2x16"
 
+// colsLayout is the packed form of ternary weights that meet many zeros: two bits
+// a weight, columns in one stretch; see internal/asm.
+const colsLayout graph.Layout = "i2c256"
+
 func (u *unit) layouts() []devices.Layout {
-	return []devices.Layout{{
-		Name: ternaryLayout,
-		Elem: graph.Tern,
-		Bytes: func(dims []int) int {
-			if len(dims) != 2 {
-				return 0
-			}
-			return asm.PackedBytes(dims[0], dims[1])
-		},
-		Pack: u.packTernary,
-	}}
+	return []devices.Layout{
+		ternaryPacking(ternaryLayout, asm.PackedBytes, packPanels*asm.PanelRows, asm.PackTernaryRows),
+		ternaryPacking(colsLayout, asm.PackedColsBytes, asm.ColRows, asm.PackTernaryCols),
+	}
 }
 
 // packPanels is how many panels one packing task makes.
 const packPanels = 4
 
-// packTernary packs codes tern[N,K] in parallel. A code outside {-1,0,1} is an
+// ternaryPacking is a layout of codes tern[N,K] of the given size, packed in
+// parallel, the given number of rows at a time. A code outside {-1,0,1} is an
 // error of the weights.
-func (u *unit) packTernary(in, out devices.Operand) (devices.Launch, error) {
-	if len(in.Dims) != 2 || in.Elem != graph.Tern {
-		return nil, fmt.Errorf("layout %s packs tern[N,K], not %s%v", ternaryLayout, in.Elem, in.Dims)
+func ternaryPacking(name graph.Layout, size func(n, k int) int, rows int, pack func(dst []byte, codes []int8, n, k, r0, r1 int)) devices.Layout {
+	return devices.Layout{
+		Name: name,
+		Elem: graph.Tern,
+		Bytes: func(dims []int) int {
+			if len(dims) != 2 {
+				return 0
+			}
+			return size(dims[0], dims[1])
+		},
+		Pack: func(in, out devices.Operand) (devices.Launch, error) {
+			if len(in.Dims) != 2 || in.Elem != graph.Tern {
+				return nil, fmt.Errorf("layout %s packs tern[N,K], not %s%v", name, in.Elem, in.Dims)
+			}
+			n, k := in.Dims[0], in.Dims[1]
+			codes, packed := host.I8(in), host.Bytes(out, size(n, k))
+			if (codes == nil || packed == nil) && n*k > 0 {
+				return nil, fmt.Errorf("pack %s: weights or destination are not in host memory", name)
+			}
+			return host.Chunks(&devices.Call{}, n, rows, func(from, to int) {
+				rows := codes[from*k : to*k]
+				if i := asm.NotTernary(rows); i >= 0 {
+					host.Fail(fmt.Errorf("weight code %d at row %d, column %d is not ternary", rows[i], from+i/k, i%k))
+				}
+				pack(packed, rows, n, k, from, to)
+			}), nil
+		},
 	}
-	n, k := in.Dims[0], in.Dims[1]
-	codes, packed := host.I8(in), host.Bytes(out, asm.PackedBytes(n, k))
-	if (codes == nil || packed == nil) && n*k > 0 {
-		return nil, fmt.Errorf("pack %s: weights or destination are not in host memory", ternaryLayout)
-	}
-	return host.Chunks(&devices.Call{}, n, packPanels*asm.PanelRows, func(from, to int) {
-		rows := codes[from*k : to*k]
-		if i := asm.NotTernary(rows); i >= 0 {
-			host.Fail(fmt.Errorf("weight code %d at row %d, column %d is not ternary", rows[i], from+i/k, i%k))
-		}
-		asm.PackTernaryRows(packed, rows, n, k, from, to)
-	}), nil
 }

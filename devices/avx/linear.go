@@ -77,6 +77,15 @@ type product struct {
 	res, y []float32 // [S,N]
 	acc    []int32   // [S,N], instead of y
 	n      int
+	cols   bool // packed as colsLayout
+}
+
+// bytes is the size of the packed matrix of k columns.
+func (p *product) bytes(k int) int {
+	if p.cols {
+		return asm.PackedColsBytes(p.n, k)
+	}
+	return asm.PackedBytes(p.n, k)
 }
 
 // linear is a bound call.
@@ -123,7 +132,7 @@ func (u *unit) newLinear(c *devices.Call, ps []product, mem *scratch) *linear {
 	l.sums = part[int32](mem, l.s)
 	l.accs = parts[int32](mem, u.threads, rows*tokens)
 	if l.s > fewTokens {
-		l.unpacked = parts[byte](mem, u.threads, asm.TernaryScratch(l.k))
+		l.unpacked = parts[byte](mem, u.threads, max(asm.TernaryScratch(l.k), asm.TernaryColsScratch(l.k)))
 	} else {
 		l.unpacked = make([][]byte, u.threads)
 	}
@@ -145,9 +154,9 @@ func (u *unit) bindLinear(c *devices.Call, ps []product) (devices.Launch, error)
 	}
 	for i := range ps {
 		p := &ps[i]
-		p.packed = host.Bytes(p.w, asm.PackedBytes(p.n, l.k))
+		p.packed = host.Bytes(p.w, p.bytes(l.k))
 		if p.packed == nil {
-			return nil, fmt.Errorf("weights %d: %d packed bytes are not in host memory", i, asm.PackedBytes(p.n, l.k))
+			return nil, fmt.Errorf("weights %d: %d packed bytes are not in host memory", i, p.bytes(l.k))
 		}
 	}
 	const sumRows = 64
@@ -161,15 +170,19 @@ func (u *unit) bindLinear(c *devices.Call, ps []product) (devices.Launch, error)
 	}}, nil
 }
 
-// run computes one tile. The rows of a tile are whole panels, so they are a
-// packed matrix of their own.
+// run computes one tile. The rows of a tile are whole panels, so with panels they
+// are a packed matrix of their own.
 func (l *linear) run(task, worker int) {
 	t := &l.tiles[task]
 	p := &l.products[t.product]
 	m, n := t.t1-t.t0, t.r1-t.r0
-	packed := p.packed[asm.PackedBytes(t.r0, l.k):]
-	acc := l.accs[worker][:m*n]
-	l.isa.TernaryGEMM(acc, packed, l.q[t.t0*l.k:t.t1*l.k], l.sums[t.t0:t.t1], m, n, l.k, 0, n, 0, m, l.unpacked[worker])
+	acc, q, sums := l.accs[worker][:m*n], l.q[t.t0*l.k:t.t1*l.k], l.sums[t.t0:t.t1]
+	if p.cols {
+		l.isa.TernaryColsGEMM(acc, p.packed, q, sums, m, p.n, l.k, t.r0, t.r1, l.unpacked[worker])
+	} else {
+		packed := p.packed[asm.PackedBytes(t.r0, l.k):]
+		l.isa.TernaryGEMM(acc, packed, q, sums, m, n, l.k, 0, n, 0, m, l.unpacked[worker])
+	}
 	for i := range m {
 		row, at := acc[i*n:(i+1)*n], (t.t0+i)*p.n+t.r0
 		if p.acc != nil {

@@ -29,7 +29,7 @@ func threads(n int) int {
 func (u *unit) kernels() []devices.Kernel {
 	var ks []devices.Kernel
 	for _, rows := range [][]devices.Kernel{
-		u.linearKernels(), u.quantKernels(), u.groupKernels(), u.normKernels(), u.ropeKernels(),
+		u.linearKernels(), u.quantKernels(), u.groupKernels(), u.sparseKernels(), u.normKernels(), u.ropeKernels(),
 		u.cacheKernels(), u.attendKernels(), u.headKernels(), u.lookupKernels(), u.elementwiseKernels(),
 		u.softmaxKernels(), u.screenKernels(), u.gemmKernels(), u.attentionKernels(), u.lossKernels(), u.optimizerKernels(),
 	} {
@@ -44,6 +44,7 @@ func (u *unit) wideKernels() []devices.Kernel {
 	ks := append(u.linearKernels(), u.gemmKernels()...)
 	ks = append(ks, u.attendKernels()...)
 	ks = append(ks, u.screenKernels()...)
+	ks = append(ks, u.sparseKernels()...)
 	return append(ks, u.attentionKernels()...)
 }
 

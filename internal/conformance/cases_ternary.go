@@ -124,6 +124,16 @@ func gluSublnQuant(r *Rand) []Case {
 	})
 }
 
+func gluDown(r *Rand) []Case {
+	var cs []Case
+	for _, p := range products {
+		cs = append(cs, Case{Attrs: normQuant(8), Rows: []int{0, 1, 5}, In: []graph.Tensor{
+			r.F32(p[0], p[1]), r.F32(p[0], p[1]), r.F32(p[1]), r.Tern(p[2], p[1]), r.Fill(0.3), r.F32(p[0], p[2])}})
+	}
+	return append(cs, Case{Attrs: normQuant(8), Rows: []int{0, 1, 5}, Note: "all zero", In: []graph.Tensor{
+		r.Fill(-1, 2, 70), r.F32(2, 70), r.F32(70), r.Tern(33, 70), r.Fill(0.3), r.F32(2, 33)}})
+}
+
 // intLinear makes cases of a fused product with count weights and, if res, a
 // residual.
 func intLinear(count int, res bool) func(r *Rand) []Case {

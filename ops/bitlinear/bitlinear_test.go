@@ -58,6 +58,7 @@ func cases() map[string][]opcheck.Case {
 		"fused.subln_quant":           {{Attrs: norm, In: []graph.Tensor{f(rows, k), f(k)}, Sym: rows}},
 		"fused.relu2_glu":             {{Attrs: none, In: []graph.Tensor{f(rows, k), f(rows, k)}, Sym: rows}},
 		"fused.relu2_glu_subln_quant": {{Attrs: norm, In: []graph.Tensor{f(rows, k), f(rows, k), f(k)}, Sym: rows}},
+		"fused.relu2_glu_down":        {{Attrs: norm, In: []graph.Tensor{f(rows, k), f(rows, k), f(k), weight(n), gamma(), f(rows, n)}, Sym: rows}},
 		"fused.bitlinear":             {{Attrs: none, In: []graph.Tensor{codes(), scales(), weight(n), gamma()}, Sym: rows}},
 		"fused.bitlinear_add":         {{Attrs: none, In: []graph.Tensor{codes(), scales(), weight(n), gamma(), f(rows, n)}, Sym: rows}},
 		"fused.bitlinear2":            {{Attrs: none, In: []graph.Tensor{codes(), scales(), weight(n), gamma(), weight(m), gamma()}, Sym: rows}},
@@ -84,6 +85,11 @@ var primitives = map[string]func(attrs any, in []graph.Value) []graph.Value{
 		a := attrs.(bitlinear.NormQuantAttrs)
 		q, s := ops.QuantAct(ops.RMSNorm(ops.Mul(ops.ReLU2(in[0]), in[1]), in[2], a.Eps), ops.Int8)
 		return []graph.Value{q, s}
+	},
+	"fused.relu2_glu_down": func(attrs any, in []graph.Value) []graph.Value {
+		a := attrs.(bitlinear.NormQuantAttrs)
+		q, s := ops.QuantAct(ops.RMSNorm(ops.Mul(ops.ReLU2(in[0]), in[1]), in[2], a.Eps), ops.Int8)
+		return []graph.Value{ops.Add(intLinear([]graph.Value{q, s, in[3], in[4]}, 2)[0], in[5])}
 	},
 	"fused.bitlinear": func(_ any, in []graph.Value) []graph.Value { return intLinear(in, 2) },
 	"fused.bitlinear_add": func(_ any, in []graph.Value) []graph.Value {

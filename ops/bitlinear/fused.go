@@ -6,13 +6,14 @@ import (
 	"github.com/trit-ml/trit/ops/ternary"
 )
 
-// Fused returns the fused ops of inference, larger ones first: the order in
-// which the fuse pass tries them.
+// Fused returns the fused ops of inference in the order in which the fuse pass
+// tries them: larger ones first, those made of other fused ops after these.
 func Fused() []*graph.OpDef {
 	return []*graph.OpDef{
 		GLUSubLNQuantOp.OpDef, ReLU2GLUOp.OpDef, SubLNQuantOp.OpDef,
 		RoPEAppendOp.OpDef,
 		LinearAddOp.OpDef, IntLinear3Op.OpDef, IntLinear2Op.OpDef, IntLinearOp.OpDef,
+		GLUDownOp.OpDef,
 	}
 }
 
@@ -73,6 +74,18 @@ var LinearAddOp = graph.Define(graph.Def[graph.None]{
 		%acc = ternary.matmul(%q, %t)
 		%l   = rescale(%acc, %s, %gamma)
 		%y   = add(%l, %res)
+	}`,
+})
+
+// GLUDownOp is a feed-forward layer behind its gate and up projections. Where
+// relu2(gate) is zero the down projection's input is, so a kernel can leave out
+// the columns that meet it.
+var GLUDownOp = graph.Define(graph.Def[NormQuantAttrs]{
+	Name: "fused.relu2_glu_down", Doc: "bitlinear(relu2(gate) * up, normalised) + res",
+	Uses: []*graph.OpDef{GLUSubLNQuantOp.OpDef, LinearAddOp.OpDef},
+	Body: `(%gate, %up, %g, %t, %gamma, %res) -> (%y) {
+		%q, %s = fused.relu2_glu_subln_quant(%gate, %up, %g) {eps=$eps, bits=$bits, round=$round}
+		%y     = fused.bitlinear_add(%q, %s, %t, %gamma, %res)
 	}`,
 })
 

@@ -491,3 +491,19 @@ func dot4BF16AVX512(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, 
 func dot4F16AVX512(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, ahead int) {
 	panic(noAssembly)
 }
+
+func nonzeroAVX512(offs *uint32, codes *int8, q *int8, groups int, first uint32, stride uint32) int {
+	panic(noAssembly)
+}
+
+func gemvColsAVX512(acc *int32, w *byte, lines int, offs *uint32, codes *int8, quads int, init int32) {
+	panic(noAssembly)
+}
+
+func unpackColsAVX512z0(dst *byte, ldd int, src *byte, stride int, quads int) { panic(noAssembly) }
+
+func unpackColsAVX512z1(dst *byte, ldd int, src *byte, stride int, quads int) { panic(noAssembly) }
+
+func unpackColsAVX512z2(dst *byte, ldd int, src *byte, stride int, quads int) { panic(noAssembly) }
+
+func unpackColsAVX512z3(dst *byte, ldd int, src *byte, stride int, quads int) { panic(noAssembly) }

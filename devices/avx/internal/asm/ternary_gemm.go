@@ -9,45 +9,52 @@ func (isa ISA) ternaryGEMM(acc []int32, packed []byte, q []int8, qsums []int32, 
 	rows := unpackedRows(k)
 	unpacked := scratch[:rows*kp]
 	padded := scratch[rows*kp:][:tileTokens*kp]
-	tokens := isa.tileShape()
-	var g gemmTile
 	for ; r0 < r1; r0 += rows {
 		end := min(r0+rows, r1)
 		panels := ceilDiv(end-r0, PanelRows)
 		isa.unpack(&unpacked[0], &packed[r0/PanelRows*pb], panels*blocks)
-		for t := t0; t < t1; t += tokens {
-			g.tokens = min(tokens, t1-t)
+		isa.unpackedGEMM(acc, unpacked, padded, q, qsums, n, k, r0, end, t0, t1)
+	}
+}
+
+// unpackedGEMM multiplies the unpacked rows [r0, r1) with the tokens [t0, t1).
+// padded has room for the tokens of a tile, made of whole blocks.
+func (isa ISA) unpackedGEMM(acc []int32, unpacked, padded []byte, q []int8, qsums []int32, n, k, r0, r1, t0, t1 int) {
+	blocks := ceilDiv(k, BlockCols)
+	kp, panels, tokens := blocks*BlockCols, ceilDiv(r1-r0, PanelRows), isa.tileShape()
+	var g gemmTile
+	for t := t0; t < t1; t += tokens {
+		g.tokens = min(tokens, t1-t)
+		for j := range g.tokens {
+			g.init[j] = -qsums[t+j]
+		}
+		g.q, g.ldq = &q[t*k], k
+		if kp != k {
+			// The tile reads whole blocks. What it reads past k meets zero
+			// weights, so only staying inside the slice matters.
 			for j := range g.tokens {
-				g.init[j] = -qsums[t+j]
+				copy(bytesToInt8(padded[j*kp:][:k]), q[(t+j)*k:][:k])
 			}
-			g.q, g.ldq = &q[t*k], k
-			if kp != k {
-				// The tile reads whole blocks. What it reads past k meets zero
-				// weights, so only staying inside the slice matters.
+			g.q, g.ldq = &bytesToInt8(padded)[0], kp
+		}
+		for p := 0; p < panels; {
+			r := r0 + p*PanelRows
+			g.w, g.panels = &unpacked[p*PanelRows*kp], 1
+			if isa == AVX512 && p+1 < panels {
+				g.panels = 2
+			}
+			width := g.panels * PanelRows
+			if r+width <= n {
+				g.c, g.ldc = &acc[t*n+r], n
+				g.run(isa, blocks)
+			} else {
+				g.c, g.ldc = &g.out[0], 2*PanelRows
+				g.run(isa, blocks)
 				for j := range g.tokens {
-					copy(bytesToInt8(padded[j*kp:][:k]), q[(t+j)*k:][:k])
+					copy(acc[(t+j)*n+r:(t+j)*n+n], g.out[j*2*PanelRows:])
 				}
-				g.q, g.ldq = &bytesToInt8(padded)[0], kp
 			}
-			for p := 0; p < panels; {
-				r := r0 + p*PanelRows
-				g.w, g.panels = &unpacked[p*PanelRows*kp], 1
-				if isa == AVX512 && p+1 < panels {
-					g.panels = 2
-				}
-				width := g.panels * PanelRows
-				if r+width <= n {
-					g.c, g.ldc = &acc[t*n+r], n
-					g.run(isa, blocks)
-				} else {
-					g.c, g.ldc = &g.out[0], 2*PanelRows
-					g.run(isa, blocks)
-					for j := range g.tokens {
-						copy(acc[(t+j)*n+r:(t+j)*n+n], g.out[j*2*PanelRows:])
-					}
-				}
-				p += g.panels
-			}
+			p += g.panels
 		}
 	}
 }

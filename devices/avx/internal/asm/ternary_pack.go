@@ -76,8 +76,11 @@ func UnpackTernary(codes []int8, packed []byte, n, k int) {
 }
 
 // checkRows panics unless [r0, r1) is a range of whole panels of n rows.
-func checkRows(n, r0, r1 int) {
-	if r0 < 0 || r1 > n || r0 > r1 || r0%PanelRows != 0 || r1%PanelRows != 0 && r1 != n {
-		panic("asm: row range is not made of whole panels")
+func checkRows(n, r0, r1 int) { checkRange(n, r0, r1, PanelRows) }
+
+// checkRange panics unless [r0, r1) is a range of whole groups of n rows.
+func checkRange(n, r0, r1, group int) {
+	if r0 < 0 || r1 > n || r0 > r1 || r0%group != 0 || r1%group != 0 && r1 != n {
+		panic("asm: row range is not made of whole groups")
 	}
 }

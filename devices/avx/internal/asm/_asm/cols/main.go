@@ -1,0 +1,276 @@
+// Command cols generates the kernels on the i2c256 layout.
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+
+	"github.com/trit-ml/trit/devices/avx/internal/asm/_asm/emit"
+)
+
+const (
+	lineBytes = 64
+	lineRows  = 256
+	// ahead is how many columns are asked for before they are used, and how many
+	// go past one line of sums while these are in registers: asm.colsAhead.
+	ahead = 64
+	vecs  = lineRows / 16 // registers of sums of a line
+)
+
+func main() {
+	emit.Begin()
+	nonzero()
+	gemv()
+	for z := range 4 {
+		unpack(z)
+	}
+	Generate()
+}
+
+func dword(v uint32) (z reg.VecVirtual) {
+	r, x := GP32(), XMM()
+	MOVL(U32(v), r)
+	VMOVD(r, x)
+	z = ZMM()
+	VPBROADCASTD(x, z)
+	return z
+}
+
+func nonzero() {
+	emit.Func("nonzeroAVX512", "func(offs *uint32, codes, q *int8, groups int, first, stride uint32) int",
+		"nonzeroAVX512 appends to offs and codes, for each q[i] of 16·groups that is not",
+		"zero, first+i·stride and q[i]. It returns how many there are and writes up to 16",
+		"more of no meaning.")
+	offs, codes, q, groups := emit.Ptr("offs"), emit.Ptr("codes"), emit.Ptr("q"), emit.Ptr("groups")
+	at, step, stride := ZMM(), ZMM(), GP32()
+	Load(Param("stride"), stride)
+	x := XMM()
+	VMOVD(stride, x)
+	VPBROADCASTD(x, step)
+	iota := GLOBL("iota16", RODATA|NOPTR)
+	for i := range 16 {
+		DATA(4*i, U32(uint32(i)))
+	}
+	VPMULLD(iota, step, at)
+	first := ZMM()
+	VMOVD(Load(Param("first"), GP32()), x)
+	VPBROADCASTD(x, first)
+	VPADDD(first, at, at)
+	VPSLLD(Imm(4), step, step)
+	count := GP64()
+	XORQ(count, count)
+	emit.Loop("group", groups, func() {
+		v, n := ZMM(), GP64()
+		VPMOVSXBD(Mem{Base: q}, v)
+		k := K()
+		VPTESTMD(v, v, k)
+		VPCOMPRESSD_Z(v, k, v)
+		VPMOVDB(v, x)
+		VMOVDQU(x, Mem{Base: codes, Index: count, Scale: 1})
+		o := ZMM()
+		VPCOMPRESSD_Z(at, k, o)
+		VMOVDQU32(o, Mem{Base: offs, Index: count, Scale: 4})
+		KMOVW(k, n.As32())
+		POPCNTL(n.As32(), n.As32())
+		ADDQ(n, count)
+		VPADDD(step, at, at)
+		ADDQ(Imm(16), q)
+	})
+	Store(count, ReturnIndex(0))
+	emit.Ret()
+}
+
+// interleave makes of the same 64 bytes of four columns those of their 16 dwords
+// of four bytes, one of each column, that vector z takes.
+func interleave(a, b, c, d reg.VecVirtual, z int) reg.VecVirtual {
+	ab, cd, v := ZMM(), ZMM(), ZMM()
+	if z < 2 {
+		VPUNPCKLBW(b, a, ab)
+		VPUNPCKLBW(d, c, cd)
+	} else {
+		VPUNPCKHBW(b, a, ab)
+		VPUNPCKHBW(d, c, cd)
+	}
+	if z%2 == 0 {
+		VPUNPCKLWD(cd, ab, v)
+	} else {
+		VPUNPCKHWD(cd, ab, v)
+	}
+	return v
+}
+
+// gemv prefetches into the L2 cache: the L1 cache waits for too few lines at once.
+func gemv() {
+	emit.Func("gemvColsAVX512", "func(acc *int32, w *byte, lines int, offs *uint32, codes *int8, quads int, init int32)",
+		"gemvColsAVX512 sets 256·lines sums, which are zero before, to init plus the products",
+		fmt.Sprintf("of 4·quads columns at the byte offsets offs, of which %d more may be asked for.", ahead))
+	acc, w, lines := emit.Ptr("acc"), emit.Ptr("w"), emit.Ptr("lines")
+	offs, codes, quads := emit.Ptr("offs"), emit.Ptr("codes"), emit.Ptr("quads")
+	low, high := dword(0x03030303), dword(0x0c0c0c0c)
+
+	{ // The first columns have nobody to ask for them.
+		l, p := GP64(), GP64()
+		MOVQ(lines, l)
+		MOVQ(w, p)
+		emit.Loop("first_line", l, func() {
+			i := GP64()
+			MOVQ(U32(ahead), i)
+			emit.Loop("first", i, func() {
+				o := GP64()
+				MOVL(Mem{Base: offs, Index: i, Scale: 4, Disp: -4}, o.As32())
+				PREFETCHT1(Mem{Base: p, Index: o, Scale: 1})
+			})
+			ADDQ(Imm(lineBytes), p)
+		})
+	}
+
+	var s [vecs]reg.VecVirtual // 4z+j; those of odd j hold four times the value
+	for i := range s {
+		s[i] = ZMM()
+	}
+	Label("chunk")
+	n := GP64() // quads of this chunk
+	MOVQ(U32(ahead/4), n)
+	CMPQ(quads, n)
+	CMOVQLT(quads, n)
+	l, sums, p := GP64(), GP64(), GP64()
+	MOVQ(lines, l)
+	MOVQ(acc, sums)
+	MOVQ(w, p)
+	Label("line")
+	for i := range s {
+		VMOVDQU32(Mem{Base: sums, Disp: 64 * i}, s[i])
+	}
+	o, q, left := GP64(), GP64(), GP64()
+	MOVQ(offs, o)
+	MOVQ(codes, q)
+	MOVQ(n, left)
+	Label("quad")
+	var c [4]reg.VecVirtual
+	for i := range c {
+		at := GP64()
+		MOVL(Mem{Base: o, Disp: 4 * i}, at.As32())
+		c[i] = ZMM()
+		VMOVDQU64(Mem{Base: p, Index: at, Scale: 1}, c[i])
+		next := GP64()
+		MOVL(Mem{Base: o, Disp: 4 * (ahead + i)}, next.As32())
+		PREFETCHT1(Mem{Base: p, Index: next, Scale: 1})
+	}
+	code := ZMM()
+	VPBROADCASTD(Mem{Base: q}, code)
+	abl, abh, cdl, cdh := ZMM(), ZMM(), ZMM(), ZMM()
+	VPUNPCKLBW(c[1], c[0], abl)
+	VPUNPCKLBW(c[3], c[2], cdl)
+	VPUNPCKHBW(c[1], c[0], abh)
+	VPUNPCKHBW(c[3], c[2], cdh)
+	for z := range 4 {
+		v, v4 := ZMM(), ZMM()
+		switch z {
+		case 0:
+			VPUNPCKLWD(cdl, abl, v)
+		case 1:
+			VPUNPCKHWD(cdl, abl, v)
+		case 2:
+			VPUNPCKLWD(cdh, abh, v)
+		case 3:
+			VPUNPCKHWD(cdh, abh, v)
+		}
+		VPSRLW(Imm(4), v, v4)
+		for j := range 4 {
+			src, mask := v, low
+			if j >= 2 {
+				src = v4
+			}
+			if j%2 == 1 {
+				mask = high
+			}
+			t := ZMM()
+			VPANDQ(mask, src, t)
+			VPDPBUSD(code, t, s[4*z+j])
+		}
+	}
+	ADDQ(Imm(16), o)
+	ADDQ(Imm(4), q)
+	DECQ(left)
+	JNZ(LabelRef("quad"))
+	for i := range s {
+		VMOVDQU32(s[i], Mem{Base: sums, Disp: 64 * i})
+	}
+	ADDQ(U32(4*lineRows), sums)
+	ADDQ(Imm(lineBytes), p)
+	DECQ(l)
+	JNZ(LabelRef("line"))
+	MOVQ(o, offs)
+	MOVQ(q, codes)
+	SUBQ(n, quads)
+	JNZ(LabelRef("chunk"))
+
+	init := ZMM()
+	x := XMM()
+	VMOVD(Load(Param("init"), GP32()), x)
+	VPBROADCASTD(x, init)
+	emit.Loop("finish", lines, func() {
+		for i := range vecs {
+			v := ZMM()
+			if i%2 == 0 {
+				VPADDD(Mem{Base: acc, Disp: 64 * i}, init, v)
+			} else {
+				VPSRAD(Imm(2), Mem{Base: acc, Disp: 64 * i}, v)
+				VPADDD(init, v, v)
+			}
+			VMOVDQU32(v, Mem{Base: acc, Disp: 64 * i})
+		}
+		ADDQ(U32(4*lineRows), acc)
+	})
+	emit.Ret()
+}
+
+func unpack(z int) {
+	name := fmt.Sprintf("unpackColsAVX512z%d", z)
+	emit.Func(name, "func(dst *byte, ldd int, src *byte, stride, quads int)",
+		fmt.Sprintf("%s writes rows %d to %d of a line of 4·quads columns, stride bytes apart,", name, 64*z, 64*z+63),
+		"a byte a weight, as four panels, ldd bytes apart, for the tiles.")
+	dst, ldd, src, stride, quads := emit.Ptr("dst"), emit.Ptr("ldd"), emit.Ptr("src"), emit.Ptr("stride"), emit.Ptr("quads")
+	low := dword(0x03030303)
+	out := emit.NewRows(dst, ldd, 4)
+	in := emit.NewRows(src, stride, 4)
+	far, step := GP64(), GP64() // eight quads ahead
+	MOVQ(stride, far)
+	SHLQ(Imm(5), far)
+	MOVQ(stride, step)
+	SHLQ(Imm(2), step)
+	ADDQ(src, far)
+	ask := emit.NewRows(far, stride, 3)
+	last := GP64()
+	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, last)
+	emit.Loop("quad", quads, func() {
+		var c [4]reg.VecVirtual
+		for i := range c {
+			c[i] = ZMM()
+			VMOVDQU64(in.At(i, 0), c[i])
+			if i < 3 {
+				PREFETCHT0(ask.At(i, 0))
+			} else {
+				PREFETCHT0(Mem{Base: far, Index: last, Scale: 1})
+			}
+		}
+		v := interleave(c[0], c[1], c[2], c[3], z)
+		for j := range 4 {
+			t := ZMM()
+			if j == 0 {
+				VPANDQ(low, v, t)
+			} else {
+				VPSRLW(Imm(uint64(2*j)), v, t)
+				VPANDQ(low, t, t)
+			}
+			VMOVDQU64(t, out.At(j, 0))
+		}
+		in.AdvanceBy(step)
+		ADDQ(step, far)
+		out.Advance(64)
+	})
+	emit.Ret()
+}

@@ -1,0 +1,155 @@
+package avx
+
+import (
+	"fmt"
+
+	"github.com/trit-ml/trit/devices"
+	"github.com/trit-ml/trit/devices/avx/internal/asm"
+	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/internal/host"
+	"github.com/trit-ml/trit/ops/bitlinear"
+)
+
+// sparseKernels are products with activations that are zero in many places: for
+// few tokens only the columns that meet something else are read. There is none
+// for AVX2, where the op becomes its parts.
+func (u *unit) sparseKernels() []devices.Kernel {
+	if u.isa != asm.AVX512 && u.isa != asm.Generic {
+		return nil
+	}
+	return []devices.Kernel{u.row(devices.Kernel{
+		Name:    "fused.relu2_glu_down." + string(colsLayout),
+		Op:      bitlinear.GLUDownOp.OpDef,
+		Layouts: []graph.Layout{"", "", "", colsLayout},
+		InPlace: []graph.Update{{In: 5, Out: 0}},
+		Order:   "lanes32", // of the norm; the rest is exact or element by element
+		Accept: func(c *devices.Call) error {
+			if n, k := c.In[3].Dims[0], c.In[3].Dims[1]; k > 1<<20 || asm.PackedColsBytes(n, k) >= 1<<31 {
+				return fmt.Errorf("it takes weights of less than 2 GiB and at most %d columns, not %d", 1<<20, k)
+			}
+			return eightBits(c.Attrs.(bitlinear.NormQuantAttrs).Bits)
+		},
+		Cost: u.linearCost,
+		Scratch: func(c *devices.Call) int {
+			s := &scratch{}
+			u.newGLUDown(c, s)
+			return s.size
+		},
+		Bind: u.bindGLUDown,
+	})}
+}
+
+// gluDown is a bound call of fused.relu2_glu_down.
+type gluDown struct {
+	*linear
+	rows [][]float32 // by worker: relu2(gate)·up of a row
+
+	// For few tokens: tasks are groups of lines of rows by parts of the columns.
+	groups, parts int
+	cols          []asm.Columns // [S,parts]
+	sumsOf        []int32       // [S,parts]: Σ q of the part
+	acc           []int32       // [S,parts,padded N]
+}
+
+// colsTasks is how many tasks each worker should find, so that none waits long
+// for the last one.
+const colsTasks = 4
+
+func (u *unit) newGLUDown(c *devices.Call, mem *scratch) *gluDown {
+	ps := []product{{w: c.In[3], gamma: f32(c.In[4]), res: f32(c.In[5]), y: f32(c.Out[0]), cols: true}}
+	d := &gluDown{linear: u.newLinear(c, ps, mem)}
+	d.q = part[int8](mem, d.s*d.k)
+	d.scales = part[float32](mem, d.s)
+	d.rows = parts[float32](mem, u.threads, d.k)
+	if d.s > fewTokens {
+		return d
+	}
+	n := d.products[0].n
+	d.groups, d.parts = 1, 1
+	if u.threads > 1 {
+		// Two lines are what a processor fetches together; parts must be long
+		// enough to have columns to ask for ahead.
+		d.groups = ceilDiv(n, 2*asm.ColRows)
+		d.parts = max(1, min(ceilDiv(colsTasks*u.threads, d.groups), d.k/1024))
+	}
+	d.cols = make([]asm.Columns, d.s*d.parts)
+	for i := range d.cols {
+		size := asm.ColumnsLen(ceilDiv(d.k, d.parts))
+		d.cols[i] = asm.NewColumns(part[uint32](mem, size), part[int8](mem, size))
+	}
+	d.sumsOf = part[int32](mem, d.s*d.parts)
+	d.acc = part[int32](mem, d.s*d.parts*d.padded())
+	return d
+}
+
+// padded is the number of sums of a product, in whole lines.
+func (d *gluDown) padded() int { return ceilDiv(d.products[0].n, asm.ColRows) * asm.ColRows }
+
+func (u *unit) bindGLUDown(c *devices.Call) (devices.Launch, error) {
+	d := u.newGLUDown(c, bindScratch(c))
+	p := &d.products[0]
+	if p.packed = host.Bytes(p.w, p.bytes(d.k)); p.packed == nil {
+		return nil, fmt.Errorf("weights: %d packed bytes are not in host memory", p.bytes(d.k))
+	}
+	gate, up, g := f32(c.In[0]), f32(c.In[1]), f32(c.In[2])
+	eps, k := float32(c.Attrs.(bitlinear.NormQuantAttrs).Eps), d.k
+	quantize := func(t, worker int) {
+		m := d.rows[worker]
+		u.isa.Relu2Mul(m, gate[t*k:(t+1)*k], up[t*k:(t+1)*k])
+		d.scales[t], d.sums[t] = u.isa.RMSNormQuant(d.q[t*k:(t+1)*k], m, g, eps)
+	}
+	if d.s > fewTokens {
+		size := max(1, taskElements/max(k, 1))
+		return host.Launch{Where: c.Where, Phases: []host.Phase{
+			{Tasks: ceilDiv(d.s, size), Run: func(task, worker int) {
+				for t := task * size; t < min(d.s, (task+1)*size); t++ {
+					quantize(t, worker)
+				}
+			}},
+			{Tasks: len(d.tiles), Run: d.run},
+		}}, nil
+	}
+	phases := []host.Phase{
+		{Tasks: d.s, Run: func(t, worker int) {
+			quantize(t, worker)
+			d.list(t)
+		}},
+		{Tasks: d.s * d.parts * d.groups, Run: d.multiply},
+		{Tasks: d.s, Run: func(t, _ int) { d.finish(t) }},
+	}
+	return host.Launch{Where: c.Where, Phases: phases}, nil
+}
+
+// list finds the columns that meet something, for each part.
+func (d *gluDown) list(t int) {
+	for i := range d.parts {
+		from, to := d.k*i/d.parts, d.k*(i+1)/d.parts
+		q := d.q[t*d.k+from : t*d.k+to]
+		d.cols[t*d.parts+i].Set(d.isa, q, from, d.products[0].n)
+		d.sumsOf[t*d.parts+i] = asm.SumI8(q)
+	}
+}
+
+// multiply computes one group of lines of one part.
+func (d *gluDown) multiply(task, _ int) {
+	p, padded := &d.products[0], d.padded()
+	lines := padded / asm.ColRows
+	i, group := task/d.groups, task%d.groups
+	r0, r1 := lines*group/d.groups*asm.ColRows, lines*(group+1)/d.groups*asm.ColRows
+	acc := d.acc[i*padded+r0 : i*padded+r1]
+	d.isa.TernaryColsGEMV(acc, p.packed, &d.cols[i], d.sumsOf[i], p.n, r0, min(r1, p.n))
+}
+
+// finish adds the parts and scales the sums.
+func (d *gluDown) finish(t int) {
+	p, padded := &d.products[0], d.padded()
+	sums := d.acc[t*d.parts*padded:][:d.parts*padded]
+	total := sums[:p.n]
+	for i := 1; i < d.parts; i++ {
+		for r, v := range sums[i*padded:][:p.n] {
+			total[r] += v
+		}
+	}
+	at := t * p.n
+	d.isa.RescaleAdd(p.y[at:at+p.n], total, p.gamma[0]/d.scales[t], p.res[at:at+p.n])
+}
