@@ -85,6 +85,13 @@ type Sequence interface {
 // the queues of the same device.
 type Launch any
 
+// Skipper is implemented by launches that may leave weights unread, because what
+// they would be multiplied with is zero.
+type Skipper interface {
+	// Skipped is the bytes of weights that the last run left unread.
+	Skipped() int
+}
+
 // Operand is one operand or result of a call. While a kernel is chosen, Buf is
 // nil; when it is bound, the operand lies at Off in Buf.
 type Operand struct {
@@ -162,6 +169,8 @@ type Kernel struct {
 	// InPlace lists the pairs of operand and result that may share memory,
 	// beside those that the op itself updates.
 	InPlace []graph.Update
+	// Skips says that launches are Skippers: how much they read depends on data.
+	Skips bool
 	// Bind makes the launch. It may do everything that need not be repeated.
 	Bind func(*Call) (Launch, error)
 }

@@ -46,8 +46,8 @@ type Measured struct {
 	Test
 	Rates  []float64 `json:"rates"`
 	Median float64   `json:"tokens_per_second"`
-	// Read is what a decoded token reads: weights, shared by the batch, and its
-	// own share of the cache.
+	// Read is what a decoded token reads: weights, shared by the batch, as far as
+	// the last step did not skip them, and its own share of the cache.
 	Read int `json:"bytes_per_token,omitempty"`
 }
 
@@ -76,7 +76,7 @@ func (e *Engine) Again(ctx context.Context, m *Measured) error {
 		if err != nil {
 			return err
 		}
-		m.Read = mem.Read/m.Batch + e.cacheBytes(mem, m.Depth+m.Tokens/2)
+		m.Read = (mem.Read-e.Session.Run().Skipped())/m.Batch + e.cacheBytes(mem, m.Depth+m.Tokens/2)
 	}
 	m.Rates = append(m.Rates, float64(m.Tokens*m.Batch)/d.Seconds())
 	m.Median = Median(m.Rates)

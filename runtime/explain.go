@@ -20,7 +20,8 @@ type Memory struct {
 	Weights  int // kept from load, packed or as they are
 	Packed   int // of which packed
 	States   int
-	Read     int // weights that one step reads
+	Read     int  // weights that one step reads; at most, where Skips is set
+	Skips    bool // some kernel leaves out weights that meet zeros; see Run.Skipped
 }
 
 // Memory reports what a step with the given symbol values needs.
@@ -57,6 +58,7 @@ func (p *Program) memory(pl *plan) (Memory, error) {
 			return m, err
 		}
 		m.Read += n
+		m.Skips = m.Skips || pl.calls[i].kernel.Skips
 	}
 	return m, nil
 }
@@ -124,7 +126,11 @@ func (p *Program) Explain(w io.Writer, syms ...int) error {
 	fmt.Fprintf(b, "  arena %s\n", size(m.Arena))
 	fmt.Fprintf(b, "memory   arena %s, in use at once %s, without reuse %s; weights %s (packed %s); states %s\n",
 		size(m.Arena), size(m.LivePeak), size(m.NoReuse), size(m.Weights), size(m.Packed), size(m.States))
-	fmt.Fprintf(b, "traffic  %s of weights read per step\n", size(m.Read))
+	less := ""
+	if m.Skips {
+		less = ", less what meets zeros (measured by a profile)"
+	}
+	fmt.Fprintf(b, "traffic  %s of weights read per step%s\n", size(m.Read), less)
 	p.printCalls(b, pl)
 	p.printRejections(b, pl)
 	return b.Flush()

@@ -13,7 +13,7 @@ type Timing struct {
 	Where  string // position and scope
 	Time   time.Duration
 	Bytes  int // of operands and results, in their plain size
-	Read   int // of weights, as they are stored
+	Read   int // of weights, as they are stored, less what was skipped
 }
 
 // Syms is the symbols' values in the last step, for Profile and Program.Memory;
@@ -47,6 +47,7 @@ func (r *Run) Profile(ctx context.Context, syms ...int) ([]Timing, error) {
 		if out[i].Read, err = r.p.weightsRead(c); err != nil {
 			return nil, err
 		}
+		out[i].Read -= skipped(b.launches[i])
 		for _, o := range c.call.In {
 			out[i].Bytes += o.Bytes()
 		}

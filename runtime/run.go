@@ -231,6 +231,26 @@ func (r *Run) Step(ctx context.Context, syms ...int) error {
 	return nil
 }
 
+// Skipped is the bytes of weights that the last step left unread, of those that
+// Memory.Read counts; 0 before the first step.
+func (r *Run) Skipped() int {
+	if r.now == nil {
+		return 0
+	}
+	n := 0
+	for _, l := range r.now.launches {
+		n += skipped(l)
+	}
+	return n
+}
+
+func skipped(l devices.Launch) int {
+	if s, ok := l.(devices.Skipper); ok {
+		return s.Skipped()
+	}
+	return 0
+}
+
 // prepare finds or makes the plan and writes the inputs.
 func (r *Run) prepare(ctx context.Context, syms []int) (*bound, error) {
 	r.ran = false

@@ -29,7 +29,8 @@ func (u *unit) sparseKernels() []devices.Kernel {
 			}
 			return eightBits(c.Attrs.(bitlinear.NormQuantAttrs).Bits)
 		},
-		Cost: u.linearCost,
+		Cost:  u.linearCost,
+		Skips: true,
 		Scratch: func(c *devices.Call) int {
 			s := &scratch{}
 			u.newGLUDown(c, s)
@@ -117,7 +118,17 @@ func (u *unit) bindGLUDown(c *devices.Call) (devices.Launch, error) {
 		{Tasks: d.s * d.parts * d.groups, Run: d.multiply},
 		{Tasks: d.s, Run: func(t, _ int) { d.finish(t) }},
 	}
-	return host.Launch{Where: c.Where, Phases: phases}, nil
+	return host.Launch{Where: c.Where, Phases: phases, Unread: d.unread}, nil
+}
+
+// unread is the bytes of weights that no token of the last run needed. Tokens are
+// taken one after the other, so what several need counts as often.
+func (d *gluDown) unread() int {
+	read := 0
+	for i := range d.cols {
+		read += d.cols[i].Len() * asm.ColBytes(d.products[0].n)
+	}
+	return max(0, len(d.products[0].packed)-read)
 }
 
 // list finds the columns that meet something, for each part.

@@ -13,6 +13,16 @@ type Launch struct {
 	// Where is the call's position for error messages, from Call.Where.
 	Where  string
 	Phases []Phase
+	// Unread, if not nil, is what Skipped returns.
+	Unread func() int
+}
+
+// Skipped implements devices.Skipper.
+func (l Launch) Skipped() int {
+	if l.Unread == nil {
+		return 0
+	}
+	return l.Unread()
 }
 
 // Phase is a parallel loop. Run(task, worker) is called once for every task in
