@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/trit-ml/trit/devices/ref"
 	"github.com/trit-ml/trit/models/checkpoint"
 	"github.com/trit-ml/trit/models/tokenizer"
@@ -54,7 +56,7 @@ func victim(dir, data string) error {
 	}
 	defer log.Close()
 	cfg := tiny(dir, data, ref.Device(ref.Options{Threads: 1}))
-	cfg.Steps, cfg.SaveEvery, cfg.ValidateEvery = killSteps, 1, 7
+	cfg.Steps, cfg.SaveEvery, cfg.ValidateEvery, cfg.StatsEvery = killSteps, 1, 7, 3
 	tr, err := train.Resume(dir, func(c *train.Config) { c.Device = cfg.Device })
 	if err != nil {
 		if _, statErr := os.Stat(filepath.Join(dir, "model.safetensors")); statErr == nil {
@@ -73,7 +75,7 @@ func victim(dir, data string) error {
 
 // TestKill kills a training process at random moments, many of them while it
 // writes a checkpoint, and checks after each that the run folder opens and that
-// all losses are those of a run that nobody killed.
+// all losses and curves are those of a run that nobody killed.
 func TestKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a dozen processes")
@@ -102,6 +104,11 @@ func TestKill(t *testing.T) {
 		for step, bits := range want {
 			if got[step] != bits {
 				t.Errorf("step %s: loss bits %s, want %s", step, got[step], bits)
+			}
+		}
+		for _, name := range []string{"metrics.csv", "weights.csv"} {
+			if d := cmp.Diff(columns(t, filepath.Join(whole, name)), columns(t, filepath.Join(dir, name))); d != "" {
+				t.Errorf("%s differs: %.400s", name, d)
 			}
 		}
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
