@@ -152,12 +152,28 @@ func (m *meter) prepare(ctx context.Context, e *Engine) error {
 			b = make([]byte, len(w))
 			m.before[name] = b
 		}
-		s := ternary.InverseScale(w)
-		for i, v := range w {
-			b[i] = byte(ternary.Code(v, s) + 1)
-		}
+		noteCodes(b, w)
 	})
 }
+
+// noteCodes writes the code of each weight plus 1.
+func noteCodes(to []byte, w []float32) {
+	s := ternary.InverseScale(w)
+	for i, v := range w {
+		large, negative := code(v * s)
+		to[i] = byte(1 + large - 2*(large&negative))
+	}
+}
+
+// code takes a weight in units of γ: large is 1 where the code is not 0, negative
+// where the weight is. It is ternary.Code without branches, which would be wrong
+// for every third weight.
+func code(p float32) (large, negative uint32) {
+	b := math.Float32bits(p)
+	return (half - b&^(1<<31)) >> 31, b >> 31
+}
+
+const half = 0x3f000000 // ½ as float32; the order of positive floats is that of their bits
 
 // measure tells how the weights are after the step that prepare came before.
 func (m *meter) measure(ctx context.Context, e *Engine) ([]WeightStats, error) {
@@ -170,17 +186,18 @@ func (m *meter) measure(ctx context.Context, e *Engine) ([]WeightStats, error) {
 
 func (m *measured) measure(name string, w []float32, before []byte) WeightStats {
 	s := ternary.InverseScale(w)
-	var codes [3]int
-	var flips, near, frozen, dead int
+	var minus, nonzero, flips, near, frozen, dead int
 	m.count++
+	low, high := math.Float32bits(0.5-BoundaryWidth), math.Float32bits(0.5+BoundaryWidth)
 	for i, v := range w {
 		p := v * s
-		c := byte(ternary.Code(v, s) + 1)
-		codes[c]++
-		if c != before[i] {
-			flips++
-		}
-		if d := math.Abs(float64(p)); d > 0.5-BoundaryWidth && d < 0.5+BoundaryWidth {
+		large, negative := code(p)
+		c := byte(1 + large - 2*(large&negative))
+		nonzero += int(large)
+		minus += int(large & negative)
+		changed := c ^ before[i]
+		flips += int((changed | changed>>1) & 1)
+		if b := math.Float32bits(p) &^ (1 << 31); b-low < high-low {
 			near++
 		}
 		n := byte(1)
@@ -188,17 +205,14 @@ func (m *measured) measure(name string, w []float32, before []byte) WeightStats 
 			n = min(mark>>2+1, maxSeen)
 		}
 		m.marks[i] = n<<2 | c
-		if n >= DeadAfter {
-			frozen++
-			if c == 1 {
-				dead++
-			}
-		}
+		stays := uint32(DeadAfter-1-int32(n)) >> 31
+		frozen += int(stays)
+		dead += int(stays &^ large)
 	}
 	share := func(n int) float64 { return float64(n) / float64(max(len(w), 1)) }
 	gamma := 1 / s
 	st := WeightStats{
-		Param: name, Weights: len(w), Minus: share(codes[0]), Zero: share(codes[1]), Plus: share(codes[2]),
+		Param: name, Weights: len(w), Minus: share(minus), Zero: share(len(w) - nonzero), Plus: share(nonzero - minus),
 		FlipRate: share(flips), Scale: float64(gamma), Drift: float64(gamma)/float64(m.start) - 1,
 		Boundary: share(near), Dead: share(dead), Frozen: share(frozen),
 	}

@@ -2,7 +2,10 @@ package train
 
 import (
 	"math"
+	"math/rand/v2"
 	"testing"
+
+	"github.com/trit-ml/trit/ops/ternary"
 )
 
 // TestMeasure counts codes, flips and threshold neighbours of a matrix by hand,
@@ -46,5 +49,42 @@ func TestMeasure(t *testing.T) {
 	a, b := WeightStats{Weights: 1, Zero: 1, Dead: math.NaN()}, WeightStats{Weights: 3, Zero: 0.2, FlipRate: 0.4}
 	if got := Total([]WeightStats{a, b}); got.Weights != 4 || math.Abs(got.Zero-0.4) > 1e-12 || math.Abs(got.FlipRate-0.3) > 1e-12 || !math.IsNaN(got.Dead) {
 		t.Errorf("total %+v", got)
+	}
+}
+
+// TestCode: the code without branches is the quantizer's.
+func TestCode(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for i := range 1 << 16 {
+		p := float32(rng.NormFloat64())
+		for _, edge := range []float32{0.5, 1, 0, float32(math.Inf(1)), math.MaxFloat32, math.SmallestNonzeroFloat32} {
+			if i < 8 {
+				p = math.Nextafter32(edge, float32(i-4)*1e9)
+				if i&1 == 1 {
+					p = -p
+				}
+			}
+			large, negative := code(p)
+			if got, want := int8(large)-2*int8(large&negative), ternary.Code(p, 1); got != want {
+				t.Fatalf("code of %v is %d, want %d", p, got, want)
+			}
+		}
+	}
+}
+
+// BenchmarkMeasure is one measurement of a matrix, after its codes were noted
+// before the step; ns/op over a million weights.
+func BenchmarkMeasure(b *testing.B) {
+	w := make([]float32, 1<<20)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range w {
+		w[i] = float32(rng.NormFloat64() * 0.02)
+	}
+	before := make([]byte, len(w))
+	m := &measured{start: 1, marks: make([]byte, len(w))}
+	b.SetBytes(int64(4 * len(w)))
+	for b.Loop() {
+		noteCodes(before, w)
+		m.measure("p", w, before)
 	}
 }
