@@ -34,9 +34,15 @@ func (s *Shape) model(context int) (checkpoint.Config, error) {
 			*o.field = *o.given
 		}
 	}
-	if m.Heads > 0 {
-		m.HeadDim = m.Hidden / m.Heads
+	switch {
+	case m.Hidden < 1 || m.Heads < 1 || m.KVHeads < 1:
+		return m, fmt.Errorf("a width of %d with %d query and %d key/value heads: want at least 1 of each", m.Hidden, m.Heads, m.KVHeads)
+	case m.Hidden%m.Heads != 0 || m.Hidden/m.Heads%2 != 0:
+		return m, fmt.Errorf("a width of %d is no even width for each of %d heads, which rotary positions need: take a multiple of %d", m.Hidden, m.Heads, 2*m.Heads)
+	case m.Heads%m.KVHeads != 0:
+		return m, fmt.Errorf("%d query heads cannot share %d key/value heads evenly: set kv_heads to a divisor of %d", m.Heads, m.KVHeads, m.Heads)
 	}
+	m.HeadDim = m.Hidden / m.Heads
 	m.Context = context // what it is trained for
 	return m, nil
 }

@@ -22,3 +22,18 @@ func TestShape(t *testing.T) {
 		}
 	}
 }
+
+// TestShapeMistakes: a shape that cannot be is refused before any text is read,
+// in the words of the settings.
+func TestShapeMistakes(t *testing.T) {
+	for want, s := range map[string]Shape{
+		"multiple of 8":   {Preset: "nano", Hidden: 100},
+		"set kv_heads":    {Preset: "nano", Hidden: 96, Heads: 3},
+		"-3 query":        {Preset: "nano", Heads: -3},
+		`no preset "big"`: {Preset: "big"},
+	} {
+		if _, err := s.model(8); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", s, err, want)
+		}
+	}
+}

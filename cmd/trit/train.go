@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -74,8 +76,20 @@ func (c *trainCmd) Run(e *env) error {
 		return err
 	}
 	p := newProgress(e.err, c.LogEvery)
-	defer p.close()
-	return t.Run(e.ctx, p.event)
+	err = t.Run(e.ctx, p.event)
+	p.close()
+	whatNext(e, err, cfg.Dir, "")
+	return err
+}
+
+// whatNext tells a newcomer how to go on.
+func whatNext(e *env, err error, dir, flags string) {
+	switch {
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintf(e.err, "It goes on with: trit train %s--resume --out %s\n", flags, dir)
+	case err == nil:
+		fmt.Fprintf(e.err, "%s is a model now: trit run --model %s \"Once\"\n", dir, dir)
+	}
 }
 
 // configure sets what the file and the flags give, over what cfg holds.

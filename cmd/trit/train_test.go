@@ -23,7 +23,7 @@ func TestTrainConfig(t *testing.T) {
 	if again := ok(t, nil, "train", "--print-config", "--config", file); again != printed {
 		t.Errorf("printed, read and printed:\n%s", again)
 	}
-	ok(t, []string{"step 3/3"}, "train", "--config", file, "--steps", "3")
+	ok(t, []string{"step 3/3", "trit run --model " + runDir}, "train", "--config", file, "--steps", "3")
 	ok(t, []string{"steps: 3", "peak: 0.002", "kind: bytes", "hidden: 32"}, "train", "--print-config", "--resume", "--out", runDir)
 	ok(t, []string{"steps: 3", "keep: 5"}, "train", "--print-config", "--resume", "--out", runDir, "--keep", "5")
 	ok(t, []string{"training form", "windows of 16"}, "eval", "heldout", runDir)

@@ -24,11 +24,6 @@ func (c *trainCmd) twins(e *env, cfg *runfile.Run) error {
 	}
 	var p *progress
 	last := ""
-	defer func() {
-		if p != nil {
-			p.close()
-		}
-	}()
 	gap, err := t.Run(e.ctx, func(run string, ev train.Event) {
 		if run != last {
 			if p != nil {
@@ -39,7 +34,11 @@ func (c *trainCmd) twins(e *env, cfg *runfile.Run) error {
 		}
 		p.event(ev)
 	})
+	if p != nil {
+		p.close()
+	}
 	if err != nil {
+		whatNext(e, err, cfg.Dir, "--twin ")
 		return err
 	}
 	fmt.Fprintf(e.out, "%s\nwritten to %s and gap.txt beside it\n", gap, filepath.Join(cfg.Dir, "gap.json"))
