@@ -70,3 +70,21 @@ func TestTrainTwin(t *testing.T) {
 		}
 	}
 }
+
+// TestTrainDiverges: with --check-finite the error names the op, the layer and the
+// line, and the run folder still opens.
+func TestTrainDiverges(t *testing.T) {
+	dir := t.TempDir()
+	texts, runDir := filepath.Join(dir, "t.txt"), filepath.Join(dir, "run")
+	if err := os.WriteFile(texts, []byte(strings.Repeat("the quick brown fox. ", 60)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, code := trit(t, "train", "--data", texts, "--out", runDir, "--check-finite", "--explode", "0", "--plain", "--schedule", "constant", "--lr", "9", "--decay", "9", "--warmup", "0",
+		"--hidden", "32", "--ffn", "64", "--heads", "2", "--kv-heads", "1", "--layers", "2", "--tokenizer", "bytes", "--window", "16", "--rows", "2", "--holdout", "0.3")
+	for _, want := range []string{"training diverged", ".go:", "first op", "last good checkpoint", "lower peak rate"} {
+		if code != 1 || !strings.Contains(out, want) {
+			t.Errorf("exit %d, no %q in %s", code, want, out)
+		}
+	}
+	ok(t, []string{"masters"}, "inspect", runDir)
+}

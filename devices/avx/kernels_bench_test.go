@@ -8,6 +8,7 @@ import (
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/ops"
+	"github.com/trit-ml/trit/ops/ternary"
 )
 
 // benchmark runs the device's choice for a case, on one thread.
@@ -76,4 +77,31 @@ func BenchmarkAttentionTrain(b *testing.B) {
 	b.Run("forward", fwd.benchmark)
 	bwd := opCase{op: ops.AttentionGradOp.OpDef, attrs: a, in: []graph.Tensor{q, k, k, o, floats(4, rows*width, heads), o, seq, pos}}
 	b.Run("backward", bwd.benchmark)
+}
+
+// BenchmarkGroupMatMul is a projection of the 2B shape with a scale for each 128
+// weights, beside ternary.matmul of the same codes.
+func BenchmarkGroupMatMul(b *testing.B) {
+	const k, n, group = 2560, 2560, 128
+	codes, scales := graph.NewTensor(graph.Tern, n, k), floats(1, n, k/group)
+	for i := range codes.I8() {
+		codes.I8()[i] = int8(i*7%3 - 1)
+	}
+	for _, m := range []int{1, 16, 256} {
+		q := graph.NewTensor(graph.I8, m, k)
+		for i := range q.I8() {
+			q.I8()[i] = int8(i * 31)
+		}
+		rate := func(b *testing.B, c opCase) {
+			c.benchmark(b)
+			b.ReportMetric(float64(b.N)*float64(m*k*n)/b.Elapsed().Seconds()/1e9, "GMAC/s")
+		}
+		b.Run(fmt.Sprintf("groups/m=%d", m), func(b *testing.B) {
+			s := floats(2, m, 1)
+			rate(b, opCase{op: ternary.GroupMatMulOp.OpDef, attrs: graph.None{}, in: []graph.Tensor{q, s, codes, scales}})
+		})
+		b.Run(fmt.Sprintf("matrix/m=%d", m), func(b *testing.B) {
+			rate(b, opCase{op: ternary.MatMulOp.OpDef, attrs: graph.None{}, in: []graph.Tensor{q, codes}})
+		})
+	}
 }
