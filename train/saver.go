@@ -157,12 +157,16 @@ func (t *Trainer) claim() error {
 		}
 		return fmt.Errorf("train: %s is being trained by %s: wait until it ends, or choose another folder", t.cfg.Dir, holder)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		t.warn(fmt.Errorf("this file system has no locks, so see to it that no second process trains in %s: %w", t.cfg.Dir, err))
+	case err != nil:
 		return fmt.Errorf("train: a run needs a folder to write to: %w", err)
-	}
-	t.lock = l
-	if err := l.SetNote(whoami()); err != nil {
-		t.warn(fmt.Errorf("%s: %w", path, err))
+	default:
+		t.lock = l
+		if err := l.SetNote(whoami()); err != nil {
+			t.warn(fmt.Errorf("%s: %w", path, err))
+		}
 	}
 	steps, err := listSteps(filepath.Join(t.cfg.Dir, checkpointsDir))
 	if err != nil {

@@ -24,8 +24,9 @@ type WeightStats struct {
 	// healthy run it rises with the learning rate and falls with it towards 0.
 	FlipRate float64
 
-	// Scale is γ, the mean absolute weight, and Drift is γ/γ₀ − 1, with γ₀ that
-	// of the weights that the run began with.
+	// Scale is γ, the mean absolute weight (also of a matrix with a scale for each
+	// group of weights), and Drift is γ/γ₀ − 1, with γ₀ that of the weights that
+	// the run began with.
 	Scale, Drift float64
 
 	// Boundary is the share of weights within BoundaryWidth·γ of a threshold of
@@ -76,11 +77,38 @@ func (s *WeightStats) values() []*float64 {
 // with checkpoints, so that a resumed run measures what the whole one does.
 type meter struct {
 	every  int
-	order  []string       // params that are measured
-	params map[string]int // their sizes
+	order  []string          // params that are measured
+	params map[string]matrix // by name
 	mem    map[string]*measured
 	buf    []byte
 	before map[string][]byte // codes before a step that is measured
+}
+
+// matrix is a param that is measured.
+type matrix struct {
+	size      int
+	quantizer ternary.ScaleAttrs
+}
+
+// scale is the mean absolute weight: γ, or the mean over groups of a matrix that
+// has a scale for each.
+func (x matrix) scale(w []float32) float32 {
+	var sum float64
+	x.quantizer.Groups(w, func(_, _ int, w []float32) {
+		sum += float64(1/ternary.InverseScale(w)) * float64(len(w))
+	})
+	return float32(sum / float64(max(len(w), 1)))
+}
+
+// noteCodes writes the code of each weight plus 1.
+func (x matrix) noteCodes(to []byte, w []float32) {
+	x.quantizer.Groups(w, func(_, from int, w []float32) {
+		s, to := ternary.InverseScale(w), to[from:]
+		for i, v := range w {
+			large, negative := code(v * s)
+			to[i] = byte(1 + large - 2*(large&negative))
+		}
+	})
 }
 
 // measured is what is remembered of a matrix.
@@ -98,9 +126,10 @@ const maxSeen = 63
 // newMeter finds the ternary matrices of a loss. It is nil if there are none to
 // measure.
 func newMeter(loss *graph.Graph, every int) *meter {
-	m := &meter{every: every, params: map[string]int{}, mem: map[string]*measured{}, before: map[string][]byte{}}
+	m := &meter{every: every, params: map[string]matrix{}, mem: map[string]*measured{}, before: map[string][]byte{}}
 	for _, n := range loss.Nodes {
-		if n.Op != bitlinear.Op.OpDef || n.In[1].Node().Op != graph.ParamOp.OpDef {
+		attrs, ok := bitlinear.Op.Of(n)
+		if !ok || n.In[1].Node().Op != graph.ParamOp.OpDef {
 			continue
 		}
 		name := graph.SourceName(n.In[1].Node())
@@ -108,7 +137,8 @@ func newMeter(loss *graph.Graph, every int) *meter {
 			continue
 		}
 		if dims, err := n.In[1].Type().Shape.Eval(nil); err == nil {
-			m.params[name], _ = graph.Count(dims)
+			size, _ := graph.Count(dims)
+			m.params[name] = matrix{size, attrs.Weights()}
 			m.order = append(m.order, name)
 		}
 	}
@@ -140,7 +170,7 @@ func (m *meter) begin(ctx context.Context, e *Engine) error {
 		return nil
 	}
 	return m.scan(ctx, e, func(name string, w []float32) {
-		m.mem[name] = &measured{start: 1 / ternary.InverseScale(w), marks: make([]byte, len(w))}
+		m.mem[name] = &measured{start: m.params[name].scale(w), marks: make([]byte, len(w))}
 	})
 }
 
@@ -152,17 +182,8 @@ func (m *meter) prepare(ctx context.Context, e *Engine) error {
 			b = make([]byte, len(w))
 			m.before[name] = b
 		}
-		noteCodes(b, w)
+		m.params[name].noteCodes(b, w)
 	})
-}
-
-// noteCodes writes the code of each weight plus 1.
-func noteCodes(to []byte, w []float32) {
-	s := ternary.InverseScale(w)
-	for i, v := range w {
-		large, negative := code(v * s)
-		to[i] = byte(1 + large - 2*(large&negative))
-	}
 }
 
 // code takes a weight in units of γ: large is 1 where the code is not 0, negative
@@ -179,47 +200,57 @@ const half = 0x3f000000 // ½ as float32; the order of positive floats is that o
 func (m *meter) measure(ctx context.Context, e *Engine) ([]WeightStats, error) {
 	var all []WeightStats
 	err := m.scan(ctx, e, func(name string, w []float32) {
-		all = append(all, m.mem[name].measure(name, w, m.before[name]))
+		all = append(all, m.mem[name].measure(name, m.params[name], w, m.before[name]))
 	})
 	return all, err
 }
 
-func (m *measured) measure(name string, w []float32, before []byte) WeightStats {
-	s := ternary.InverseScale(w)
-	var minus, nonzero, flips, near, frozen, dead int
+func (m *measured) measure(name string, x matrix, w []float32, before []byte) WeightStats {
 	m.count++
-	low, high := math.Float32bits(0.5-BoundaryWidth), math.Float32bits(0.5+BoundaryWidth)
-	for i, v := range w {
-		p := v * s
-		large, negative := code(p)
-		c := byte(1 + large - 2*(large&negative))
-		nonzero += int(large)
-		minus += int(large & negative)
-		changed := c ^ before[i]
-		flips += int((changed | changed>>1) & 1)
-		if b := math.Float32bits(p) &^ (1 << 31); b-low < high-low {
-			near++
-		}
-		n := byte(1)
-		if mark := m.marks[i]; mark > 3 && mark&3 == c {
-			n = min(mark>>2+1, maxSeen)
-		}
-		m.marks[i] = n<<2 | c
-		stays := uint32(DeadAfter-1-int32(n)) >> 31
-		frozen += int(stays)
-		dead += int(stays &^ large)
-	}
+	var n tally
+	x.quantizer.Groups(w, func(_, from int, w []float32) {
+		n.add(w, before[from:], m.marks[from:])
+	})
 	share := func(n int) float64 { return float64(n) / float64(max(len(w), 1)) }
-	gamma := 1 / s
+	gamma := float64(x.scale(w))
 	st := WeightStats{
-		Param: name, Weights: len(w), Minus: share(minus), Zero: share(len(w) - nonzero), Plus: share(nonzero - minus),
-		FlipRate: share(flips), Scale: float64(gamma), Drift: float64(gamma)/float64(m.start) - 1,
-		Boundary: share(near), Dead: share(dead), Frozen: share(frozen),
+		Param: name, Weights: len(w), Minus: share(n.minus), Zero: share(len(w) - n.nonzero), Plus: share(n.nonzero - n.minus),
+		FlipRate: share(n.flips), Scale: gamma, Drift: gamma/float64(m.start) - 1,
+		Boundary: share(n.near), Dead: share(n.dead), Frozen: share(n.frozen),
 	}
 	if m.count < DeadAfter {
 		st.Dead, st.Frozen = math.NaN(), math.NaN()
 	}
 	return st
+}
+
+// tally counts the weights of a matrix.
+type tally struct{ minus, nonzero, flips, near, frozen, dead int }
+
+// add counts weights that have one scale.
+func (n *tally) add(w []float32, before, marks []byte) {
+	s := ternary.InverseScale(w)
+	low, high := math.Float32bits(0.5-BoundaryWidth), math.Float32bits(0.5+BoundaryWidth)
+	for i, v := range w {
+		p := v * s
+		large, negative := code(p)
+		c := byte(1 + large - 2*(large&negative))
+		n.nonzero += int(large)
+		n.minus += int(large & negative)
+		changed := c ^ before[i]
+		n.flips += int((changed | changed>>1) & 1)
+		if b := math.Float32bits(p) &^ (1 << 31); b-low < high-low {
+			n.near++
+		}
+		seen := byte(1)
+		if mark := marks[i]; mark > 3 && mark&3 == c {
+			seen = min(mark>>2+1, maxSeen)
+		}
+		marks[i] = seen<<2 | c
+		stays := uint32(DeadAfter-1-int32(seen)) >> 31
+		n.frozen += int(stays)
+		n.dead += int(stays &^ large)
+	}
 }
 
 // The names of what a meter remembers, before that of the param.
@@ -252,7 +283,7 @@ func (m *meter) restore(from map[string]graph.Tensor) {
 	mem := map[string]*measured{}
 	for _, name := range m.order {
 		marks, start, count := from[meterMarks+name], from[meterStart+name], from[meterCount+name]
-		if marks.Elem != graph.U8 || len(marks.Data) != m.params[name] || start.Elem != graph.F32 || start.Len() != 1 || count.Elem != graph.I32 || count.Len() != 1 {
+		if marks.Elem != graph.U8 || len(marks.Data) != m.params[name].size || start.Elem != graph.F32 || start.Len() != 1 || count.Elem != graph.I32 || count.Len() != 1 {
 			return
 		}
 		mem[name] = &measured{start: start.F32()[0], count: int(count.I32()[0]), marks: slices.Clone(marks.Data)}

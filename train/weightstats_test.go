@@ -16,9 +16,10 @@ func TestMeasure(t *testing.T) {
 	codes := []byte{2, 0, 2, 1, 1, 0, 2, 1}
 	before := append([]byte(nil), codes...)
 	before[2], before[5] = 1, 1
+	x := matrix{len(w), ternary.AbsMean}
 	m := &measured{start: 0.8, marks: make([]byte, len(w))}
 	for n := 1; n <= 80; n++ {
-		s := m.measure("p", w, before)
+		s := m.measure("p", x, w, before)
 		for _, v := range []struct {
 			name      string
 			got, want float64
@@ -52,6 +53,24 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
+// TestMeasureGroups: with a scale for each group codes follow the group's own
+// thresholds.
+func TestMeasureGroups(t *testing.T) {
+	w := []float32{1, -1, 0.3, -0.3, 10, -10, 3, -3}
+	x := matrix{len(w), ternary.ScaleAttrs{Scale: "absmean", Group: 4}}
+	before := make([]byte, len(w))
+	x.noteCodes(before, w)
+	m := &measured{start: x.scale(w), marks: make([]byte, len(w))}
+	s := m.measure("p", x, w, before)
+	if s.Zero != 0.5 || s.Plus != 0.25 || s.Minus != 0.25 || s.FlipRate != 0 || math.Abs(s.Scale-28.6/8) > 1e-6 || s.Drift != 0 {
+		t.Errorf("%+v", s)
+	}
+	x.quantizer.Group = 0 // as one, the small half is all zeros
+	if s := m.measure("p", x, w, before); s.Zero != 0.5 || s.FlipRate != 0.5 {
+		t.Errorf("%+v", s)
+	}
+}
+
 // TestCode: the code without branches is the quantizer's.
 func TestCode(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
@@ -81,10 +100,11 @@ func BenchmarkMeasure(b *testing.B) {
 		w[i] = float32(rng.NormFloat64() * 0.02)
 	}
 	before := make([]byte, len(w))
+	x := matrix{len(w), ternary.AbsMean}
 	m := &measured{start: 1, marks: make([]byte, len(w))}
 	b.SetBytes(int64(4 * len(w)))
 	for b.Loop() {
-		noteCodes(before, w)
-		m.measure("p", w, before)
+		x.noteCodes(before, w)
+		m.measure("p", x, w, before)
 	}
 }
