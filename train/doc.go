@@ -19,6 +19,8 @@
 // Config.Plain trains the same declaration without quantization, the twin that
 // a ternary model is measured against.
 //
+// [Twins] trains both, for several seeds, and measures the gap.
+//
 // # Starting point
 //
 // Matrices are drawn from a normal distribution with Init.Std, those that write
