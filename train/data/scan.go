@@ -20,13 +20,20 @@ import (
 type Config struct {
 	// Path is a folder, searched recursively, or a single file.
 	Path string `json:"path" flag:"data" help:"Folder of text files, or one file." placeholder:"PATH"`
+	// Format is [Text], which is what empty means too, or [Chat]: conversations
+	// as JSONL, see [ScanChat].
+	Format string `json:"format,omitempty" flag:"format" help:"text, or chat: JSONL files of conversations, of which the answers are learned."`
+	// Long says what happens to a conversation that is longer than a window:
+	// [Cut] (also empty) or [Drop].
+	Long string `json:"long,omitempty" flag:"long" help:"chat: what becomes of conversations that are longer than a window: cut (at their end) or drop."`
 	// Include and Exclude are patterns of [Match] over paths relative to Path.
 	// Without Include every file counts. Hidden files and folders, empty files
 	// and files with a NUL byte in their first 8000 are always left out.
 	Include []string `json:"include,omitempty" flag:"include" help:"Only files that match, such as '*.go'." placeholder:"GLOB"`
 	Exclude []string `json:"exclude,omitempty" flag:"exclude" help:"Leave out files that match." placeholder:"GLOB"`
 	// Holdout is the share of files kept for validation, in (0, 1). Of a
-	// single file it is the share of the text, at its end.
+	// single file it is the share of the text, at its end; of conversations it
+	// is their share, chosen by their content.
 	Holdout float64 `json:"holdout" flag:"holdout" help:"Share of files kept for validation; of a single file, the end of its text."`
 	// Cache is the folder for tokenized texts; several runs may share one.
 	// Empty means a folder that the caller chooses.
@@ -49,22 +56,41 @@ type Corpus struct {
 // Scan lists the documents in the order of their paths. At least one is held
 // out and at least one is not.
 func Scan(c Config) (*Corpus, error) {
+	all, root, err := c.list()
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 1 {
+		name := filepath.Join(root, filepath.FromSlash(all[0].Rel))
+		info, err := os.Stat(name)
+		if err != nil {
+			return nil, fmt.Errorf("data: %w", err)
+		}
+		return scanFile(name, info, c.Holdout)
+	}
+	corpus := &Corpus{root: root}
+	corpus.Train, corpus.Valid = split(all, c.Holdout)
+	return corpus, nil
+}
+
+// list returns the wanted files in the order of their paths, and the folder that
+// the paths are relative to.
+func (c *Config) list() (all []Part, root string, err error) {
 	if !(c.Holdout > 0 && c.Holdout < 1) {
-		return nil, fmt.Errorf("data: holdout %v is not in (0, 1)", c.Holdout)
+		return nil, "", fmt.Errorf("data: holdout %v is not in (0, 1)", c.Holdout)
 	}
 	for _, p := range slices.Concat(c.Include, c.Exclude) {
 		if _, err := Match(p, "x"); err != nil {
-			return nil, fmt.Errorf("data: %w", err)
+			return nil, "", fmt.Errorf("data: %w", err)
 		}
 	}
 	info, err := os.Stat(c.Path)
 	if err != nil {
-		return nil, fmt.Errorf("data: %w", err)
+		return nil, "", fmt.Errorf("data: %w", err)
 	}
 	if info.Mode().IsRegular() {
-		return scanFile(c.Path, info, c.Holdout)
+		return []Part{{Rel: filepath.Base(c.Path), Size: info.Size(), modified: info.ModTime().UnixNano()}}, filepath.Dir(c.Path), nil
 	}
-	var all []Part
 	err = filepath.WalkDir(c.Path, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -100,23 +126,13 @@ func Scan(c Config) (*Corpus, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("data: %w", err)
+		return nil, "", fmt.Errorf("data: %w", err)
 	}
 	slices.SortFunc(all, func(a, b Part) int { return strings.Compare(a.Rel, b.Rel) })
-	corpus := &Corpus{root: c.Path}
-	switch len(all) {
-	case 0:
-		return nil, fmt.Errorf("data: %s has no text files that match include %q and exclude %q", c.Path, c.Include, c.Exclude)
-	case 1:
-		name := filepath.Join(c.Path, filepath.FromSlash(all[0].Rel))
-		info, err := os.Stat(name)
-		if err != nil {
-			return nil, fmt.Errorf("data: %w", err)
-		}
-		return scanFile(name, info, c.Holdout)
+	if len(all) == 0 {
+		return nil, "", fmt.Errorf("data: %s has no text files that match include %q and exclude %q", c.Path, c.Include, c.Exclude)
 	}
-	corpus.Train, corpus.Valid = split(all, c.Holdout)
-	return corpus, nil
+	return all, c.Path, nil
 }
 
 func (c *Config) wants(rel string) bool {

@@ -27,6 +27,22 @@ func (c *Corpus) Tokenize(ctx context.Context, tok *tokenizer.Tokenizer, sep int
 	if err != nil {
 		return nil, err
 	}
+	w := &writer{c: c, ctx: ctx, tok: tok, sep: sep, progress: progress, total: Bytes(c.Train) + Bytes(c.Valid)}
+	width := 2
+	if tok.VocabSize() > 1<<16 {
+		width = 4
+	}
+	return store(cache, key, width, func(put func([]int32) error) (int, int64, error) {
+		return len(c.Train), Bytes(c.Train), w.stream(c.Train, put)
+	}, func(put func([]int32) error) (int, int64, error) {
+		return len(c.Valid), Bytes(c.Valid), w.stream(c.Valid, put)
+	})
+}
+
+// store returns the cache file for a key, writing it if it is not there. The
+// functions put the ids of a stream and return its documents and its bytes of
+// text.
+func store(cache, key string, width int, train, valid func(put func([]int32) error) (docs int, size int64, err error)) (*Tokens, error) {
 	name := filepath.Join(cache, key[:16]+".tokens")
 	if t, err := openTokens(name, key); err == nil {
 		return t, nil
@@ -39,21 +55,16 @@ func (c *Corpus) Tokenize(ctx context.Context, tok *tokenizer.Tokenizer, sep int
 		return nil, fmt.Errorf("data: %w", err)
 	}
 	defer out.Close()
-	w := &writer{c: c, ctx: ctx, tok: tok, sep: sep, progress: progress, total: Bytes(c.Train) + Bytes(c.Valid)}
-	h := head{Key: key, Width: 2}
-	if tok.VocabSize() > 1<<16 {
-		h.Width = 4
-	}
-	w.width = h.Width
 	if _, err := out.Seek(headBytes, io.SeekStart); err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
-	w.out = bufio.NewWriterSize(out, 1<<18)
-	if h.Train, err = w.stream(c.Train); err == nil {
-		h.Valid, err = w.stream(c.Valid)
+	buf := bufio.NewWriterSize(out, 1<<18)
+	h := head{Key: key, Width: width}
+	if h.Train, err = extentOf(buf, width, train); err == nil {
+		h.Valid, err = extentOf(buf, width, valid)
 	}
 	if err == nil {
-		err = w.out.Flush()
+		err = buf.Flush()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("data: write %s: %w", name, err)
@@ -76,6 +87,28 @@ func (c *Corpus) Tokenize(ctx context.Context, tok *tokenizer.Tokenizer, sep int
 		return nil, fmt.Errorf("data: %w", err)
 	}
 	return t, nil
+}
+
+// extentOf writes a stream's ids and describes it.
+func extentOf(w io.Writer, width int, fill func(put func([]int32) error) (int, int64, error)) (e extent, err error) {
+	sum := sha256.New()
+	to := io.MultiWriter(w, sum)
+	var raw []byte
+	e.Docs, e.Bytes, err = fill(func(ids []int32) error {
+		raw = raw[:0]
+		for _, id := range ids {
+			if width == 2 {
+				raw = binary.LittleEndian.AppendUint16(raw, uint16(id))
+			} else {
+				raw = binary.LittleEndian.AppendUint32(raw, uint32(id))
+			}
+		}
+		e.Tokens += int64(len(ids))
+		_, err := to.Write(raw)
+		return err
+	})
+	e.SHA256 = hex.EncodeToString(sum.Sum(nil))
+	return e, err
 }
 
 // key names what the ids depend on: the tokenizer and the list of documents
@@ -102,36 +135,17 @@ type writer struct {
 	ctx         context.Context
 	tok         *tokenizer.Tokenizer
 	sep         int32
-	width       int
-	out         *bufio.Writer
 	progress    func(done, total int64)
 	done, total int64
 
-	text  []byte
-	ids   []int32
-	bytes []byte
+	text []byte
+	ids  []int32
 }
 
-func (w *writer) stream(parts []Part) (extent, error) {
-	e := extent{Docs: len(parts), Bytes: Bytes(parts)}
-	sum := sha256.New()
-	to := io.MultiWriter(w.out, sum)
-	put := func(ids []int32) error {
-		w.bytes = w.bytes[:0]
-		for _, id := range ids {
-			if w.width == 2 {
-				w.bytes = binary.LittleEndian.AppendUint16(w.bytes, uint16(id))
-			} else {
-				w.bytes = binary.LittleEndian.AppendUint32(w.bytes, uint32(id))
-			}
-		}
-		e.Tokens += int64(len(ids))
-		_, err := to.Write(w.bytes)
-		return err
-	}
+func (w *writer) stream(parts []Part, put func([]int32) error) error {
 	for _, p := range parts {
 		if err := put([]int32{w.sep}); err != nil {
-			return e, err
+			return err
 		}
 		err := w.c.read(p, func(r io.Reader) error {
 			return chunks(r, &w.text, func(text []byte) error {
@@ -147,11 +161,10 @@ func (w *writer) stream(parts []Part) (extent, error) {
 			})
 		})
 		if err != nil {
-			return e, err
+			return err
 		}
 	}
-	e.SHA256 = hex.EncodeToString(sum.Sum(nil))
-	return e, nil
+	return nil
 }
 
 // chunkBytes is how much text is encoded at once, where it can be cut.
