@@ -43,7 +43,8 @@ type progress struct {
 	Device   string        `json:"device"`
 	Step     int           `json:"step"`
 	Position data.Position `json:"position"`
-	Data     string        `json:"data"` // data.Tokens.ID
+	Data     string        `json:"data"`           // data.Tokens.ID
+	Base     string        `json:"base,omitempty"` // digest of the checkpoint that adapters are for
 	Custom   bool          `json:"custom,omitempty"`
 	Last     *Validated    `json:"last,omitempty"`
 	Best     *Validated    `json:"best,omitempty"`

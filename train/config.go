@@ -41,9 +41,14 @@ type Config struct {
 	Declare Declare `json:"-"`
 	Shape   Shape   `json:"model" help:"The architecture; not used with from."`
 
-	// From is a checkpoint with masters and a tokenizer to start from.
-	From string `json:"from,omitempty" help:"Start from a checkpoint with masters." placeholder:"PATH"`
-	Init Init   `json:"init" help:"Random weights of a start from scratch."`
+	// From is a checkpoint with a tokenizer to start from: one with masters, or
+	// one without quantization, which Convert makes a ternary model of. With LoRA
+	// it stays as it is, and may hold ternary codes.
+	From    string  `json:"from,omitempty" flag:"init" help:"Start from a checkpoint: with masters, or a full-precision Llama model, which becomes a ternary one." placeholder:"PATH"`
+	Convert Convert `json:"convert" help:"How a full-precision checkpoint becomes a ternary model." source:"Wu et al. 2025, BitNet Distillation"`
+	LoRA    LoRA    `json:"lora" help:"Low-rank adapters instead of the model's own weights." source:"Hu et al. 2022"`
+	Distill Distill `json:"distill" help:"A teacher to learn from beside the texts." source:"Wu et al. 2025, BitNet Distillation"`
+	Init    Init    `json:"init" help:"Random weights of a start from scratch."`
 
 	Rows   int    `json:"rows" help:"Windows in a batch."`
 	Window int    `json:"window" help:"Tokens in a window."`
@@ -133,6 +138,7 @@ func Default() Config {
 			},
 		},
 		Explode:       3,
+		Distill:       Distill{Temperature: 1, CrossEntropy: 1, Logits: 1, Layer: -1},
 		ValidateEvery: 250, ValidateWindows: 128,
 		StatsEvery: 100, TensorBoardEvery: 1,
 		SaveEvery: 250, Keep: 2, KeepBest: 1, ShardBytes: 5e9,
@@ -160,6 +166,21 @@ func (c *Config) validate() error {
 	if c.Declare != nil && c.Quantization.model() != (Quantization{}) {
 		bad("act_bits, group and norm belong to the model, which Declare declares: leave them out and declare it so")
 	}
+	switch c.Data.Format {
+	case "", data.Text:
+	case data.Chat:
+		if c.From == "" && c.Tokenizer.Kind == BPE {
+			bad("conversations do not teach a tokenizer: set from (--init), or a tokenizer of kind %q or %q", Bytes, File)
+		}
+		if c.JoinDocuments {
+			bad("join_documents is for texts: a conversation never sees another one")
+		}
+	default:
+		bad("data format %q, want %q or %q", c.Data.Format, data.Text, data.Chat)
+	}
+	c.validateConvert(bad)
+	c.validateLoRA(bad)
+	c.validateDistill(bad)
 	if c.From != "" && c.Declare != nil {
 		bad("From takes the architecture from a checkpoint, Declare gives another: set one")
 	}

@@ -18,7 +18,7 @@ import (
 // the loop is the caller's. It is used by one goroutine at a time. With several
 // ranks (Scale.Ranks) every rank makes the same calls in the same order.
 type Engine struct {
-	loss   *graph.Graph
+	obj    Objective
 	recipe Recipe
 	dev    devices.Device // joined to the ranks
 	tokens int            // of a micro-batch
@@ -70,24 +70,7 @@ func (in inputs) set(r *runtime.Run, b *data.Batch) {
 // exactly tokens tokens, over all micro-batches and ranks. Weights and moments
 // are zero until SetState.
 func NewEngine(loss *graph.Graph, r Recipe, dev devices.Device, tokens int) (*Engine, error) {
-	if err := r.supported(dev); err != nil {
-		return nil, fmt.Errorf("train: %w", err)
-	}
-	if tokens%r.Scale.parts() != 0 {
-		return nil, fmt.Errorf("train: %d tokens cannot be cut into %d micro-batches", tokens, r.Scale.parts())
-	}
-	e := &Engine{loss: loss, recipe: r, tokens: tokens / r.Scale.parts()}
-	var err error
-	if e.dev, err = r.Scale.join(dev); err != nil {
-		return nil, err
-	}
-	if e.progs, err = compile(loss, r, e.dev, e.tokens); err != nil {
-		return nil, err
-	}
-	if err := e.start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("train: %w", err), e.Close())
-	}
-	return e, nil
+	return Objective{Step: loss}.Engine(context.Background(), r, dev, tokens)
 }
 
 // start makes the runs and finds their inputs.
@@ -158,10 +141,10 @@ func (e *Engine) Memory() (Memory, error) { return e.progs.memory() }
 // Recomputation is what Scale.Memory led to; the zero value without one.
 func (e *Engine) Recomputation() Recomputation { return e.progs.Recomputation }
 
-// Params lists the names of the params, in the order of their declaration.
+// Params lists the names of the trained params, in the order of their declaration.
 func (e *Engine) Params() []string {
 	var names []string
-	for _, p := range e.loss.Params() {
+	for _, p := range e.obj.params() {
 		names = append(names, graph.SourceName(p))
 	}
 	return names
@@ -200,7 +183,7 @@ func (e *Engine) SetState(ctx context.Context, s State) error {
 			errs = append(errs, fmt.Errorf("train: %s: %w", name, err))
 		}
 	}
-	for _, p := range e.loss.Params() {
+	for _, p := range e.obj.params() {
 		name := graph.SourceName(p)
 		switch {
 		case e.recipe.Optimizer.EMA == 0 && !has(s.Moments, Master+name):
@@ -274,7 +257,7 @@ func (e *Engine) StateTo(ctx context.Context, s *State) error {
 // param returns the values that a step computes with, in the memory of buf, which
 // grows as needed.
 func (e *Engine) param(ctx context.Context, name string, buf *[]byte) ([]float32, error) {
-	for _, p := range e.loss.Params() {
+	for _, p := range e.obj.params() {
 		if graph.SourceName(p) != name {
 			continue
 		}
@@ -310,6 +293,11 @@ func (e *Engine) weight(param string) string {
 type Result struct {
 	Loss     float64 // nats per token, before the update
 	GradNorm float64 // before clipping
+	// Objective is what was lowered: Loss, or with a teacher a weighed sum.
+	Objective float64
+	// Divergences from a teacher: those that have a weight, of predictions and
+	// of relations.
+	Divergences [2]float64
 }
 
 // Step updates the weights on one batch: of several ranks, all are given the
@@ -337,6 +325,7 @@ func (e *Engine) step(b *data.Batch, lr, decay float64, run func(*runtime.Run) e
 		return res, fmt.Errorf("train: a batch of %d windows of %d tokens for a step compiled for %d parts of %d tokens", b.Rows, b.Window, parts, e.tokens)
 	}
 	ctx := context.Background() // outputs are read from memory
+	sums := make([]float64, len(e.obj.Step.Outs))
 	e.recipe.Optimizer.hyper(&e.hyper, e.steps, lr, decay)
 	if q := &e.recipe.Quantization; q.warms() {
 		e.warm[0] = float32(q.Lambda(e.steps))
@@ -364,13 +353,19 @@ func (e *Engine) step(b *data.Batch, lr, decay float64, run func(*runtime.Run) e
 		if err := run(e.run); err != nil {
 			return res, fmt.Errorf("train: %w", err)
 		}
-		loss, err := scalar(ctx, e.run, 0)
-		if err != nil {
-			return res, err
+		for j := range sums {
+			v, err := scalar(ctx, e.run, j)
+			if err != nil {
+				return res, err
+			}
+			// The parts of an objective are not weighed, their sum is.
+			if j > 0 && e.weighed() {
+				v *= float64(e.share[0])
+			}
+			sums[j] += v
 		}
-		res.Loss += loss
 	}
-	norm := 1
+	norm := len(sums)
 	if e.update != nil {
 		norm = 0
 		if err := run(e.update); err != nil {
@@ -379,15 +374,19 @@ func (e *Engine) step(b *data.Batch, lr, decay float64, run func(*runtime.Run) e
 	}
 	e.steps++
 	if size > 1 {
-		all, err := s.gather([]float64{res.Loss})
+		all, err := s.gather(sums)
 		if err != nil {
 			return res, err
 		}
-		res.Loss = 0
+		sums = make([]float64, len(sums))
 		for _, l := range all {
-			res.Loss += l[0]
+			for j, v := range l {
+				sums[j] += v
+			}
 		}
 	}
+	res.Objective, res.Loss = sums[0], sums[min(1, len(sums)-1)]
+	copy(res.Divergences[:], sums[min(2, len(sums)):])
 	res.GradNorm, err = scalar(ctx, last, norm)
 	return res, err
 }
@@ -402,10 +401,10 @@ func scalar(ctx context.Context, r *runtime.Run, i int) (float64, error) {
 
 // Evaluate scores the present weights on a validation set; see
 // [Evaluator.Score]. Ranks share the work; all get the whole score.
-func (e *Engine) Evaluate(ctx context.Context, v *data.Validation, b *data.Batch) (Score, error) {
+func (e *Engine) Evaluate(ctx context.Context, v data.Held, b *data.Batch) (Score, error) {
 	if e.eval == nil {
 		var err error
-		if e.eval, err = NewEvaluator(e.loss, e.recipe, e.dev, e.tokens); err != nil {
+		if e.eval, err = NewEvaluator(e.obj.eval(), e.recipe, e.dev, e.tokens); err != nil {
 			return Score{}, err
 		}
 		e.eval.ranks = e.recipe.Scale
@@ -423,5 +422,5 @@ func (e *Engine) Evaluate(ctx context.Context, v *data.Validation, b *data.Batch
 			return Score{}, fmt.Errorf("train: %w", err)
 		}
 	}
-	return e.eval.Score(ctx, weights, v, b, nil)
+	return e.eval.Score(ctx, overlay{weights, e.obj.Frozen}, v, b, nil)
 }

@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/trit-ml/trit/devices"
+	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/models/checkpoint"
 	"github.com/trit-ml/trit/models/tokenizer"
-	"github.com/trit-ml/trit/runtime"
 	"github.com/trit-ml/trit/train/data"
 )
 
@@ -55,15 +54,19 @@ func Evaluate(ctx context.Context, run string, o EvaluateOptions) (score Score, 
 	if err != nil {
 		return fail(err)
 	}
+	var base frozen
 	if !s.Custom {
-		m, err := checkpoint.Open(weights)
+		from := weights
+		if cfg.LoRA.Rank > 0 {
+			from = cfg.From
+		}
+		m, err := checkpoint.Open(from, checkpoint.FullPrecision())
 		if err != nil {
 			return fail(err)
 		}
-		cfg.Model = m.Config()
-		if err := m.Close(); err != nil {
-			return fail(err)
-		}
+		defer func() { err = errors.Join(err, m.Close()) }()
+		cfg.Model, base = m.Config(), frozen{"": m}
+		cfg.Model.Elem = graph.F32
 	}
 	window, rows := o.Window, o.Rows
 	if window == 0 {
@@ -79,21 +82,19 @@ func Evaluate(ctx context.Context, run string, o EvaluateOptions) (score Score, 
 	if err != nil {
 		return score, err
 	}
-	corpus, err := data.Scan(cfg.Data)
+	texts, err := scan(ctx, cfg.Data)
 	if err != nil {
 		return fail(err)
 	}
-	cache := cfg.Data.Cache
-	if cache == "" {
-		cache = filepath.Join(run, cacheDir)
-	}
-	tokens, err := corpus.Tokenize(ctx, tok, sep, cache, nil)
+	tokens, err := texts.tokenize(ctx, cfg.Data, tok, sep, weights, run, nil)
 	if err != nil {
 		return fail(err)
 	}
 	defer func() { err = errors.Join(err, tokens.Close()) }()
-	layout := data.Layout{Separator: sep, Join: cfg.JoinDocuments, Lengths: lengths(tok)}
-	v := data.NewValidation(&tokens.Valid, layout, window, o.Overlap, o.Windows)
+	v, err := cfg.held(tokens, tok, sep, window, o.Overlap, o.Windows)
+	if err != nil {
+		return fail(err)
+	}
 	if o.ScoreBatch != nil {
 		return o.score(ctx, v, data.NewBatch(rows, window))
 	}
@@ -101,20 +102,23 @@ func Evaluate(ctx context.Context, run string, o EvaluateOptions) (score Score, 
 	if err != nil {
 		return fail(err)
 	}
+	if loss, err = cfg.adapted(loss, base); err != nil {
+		return fail(err)
+	}
 	e, err := NewEvaluator(loss, cfg.Recipe, o.Device, rows*window)
 	if err != nil {
 		return score, err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	params, err := readTensors(weights, weightsStem, nil)
+	params, err := readWeights(weights)
 	if err != nil {
 		return fail(err)
 	}
-	return e.Score(ctx, runtime.Tensors(params), v, data.NewBatch(rows, window), o.Progress)
+	return e.Score(ctx, overlay{params, base}, v, data.NewBatch(rows, window), o.Progress)
 }
 
 // score sums what ScoreBatch says of the batches.
-func (o *EvaluateOptions) score(ctx context.Context, v *data.Validation, b *data.Batch) (s Score, err error) {
+func (o *EvaluateOptions) score(ctx context.Context, v data.Held, b *data.Batch) (s Score, err error) {
 	for i := range v.Batches(b.Rows) {
 		v.Fill(i, b)
 		nats, err := o.ScoreBatch(ctx, b)

@@ -60,7 +60,7 @@ func (e *Evaluator) Close() error { return e.prog.Close() }
 
 // Score sums the loss of weights over a validation set. b is memory for the
 // batches; progress may be nil.
-func (e *Evaluator) Score(ctx context.Context, weights runtime.Source, v *data.Validation, b *data.Batch, progress func(done, total int)) (s Score, err error) {
+func (e *Evaluator) Score(ctx context.Context, weights runtime.Source, v data.Held, b *data.Batch, progress func(done, total int)) (s Score, err error) {
 	fail := func(err error) (Score, error) { return Score{}, fmt.Errorf("train: evaluate: %w", err) }
 	if err := e.prog.Load(ctx, weights); err != nil {
 		return fail(err)

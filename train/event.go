@@ -37,6 +37,7 @@ type Event struct {
 	Tokens          int64   // of training text, from the first step on
 	Loss            float64 // nats per token
 	BitsPerByte     float64
+	Objective       float64 // what is lowered: Loss, or with a teacher a weighed sum
 	GradNorm        float64 // before clipping
 	LR, Decay       float64
 	TokensPerSecond float64       // since the run began or was resumed, without validation and saving
@@ -58,8 +59,12 @@ func (e Event) String() string {
 		}
 		return e.Message
 	case Stepped:
-		return fmt.Sprintf("step %d/%d  loss %.4f  %.4f bits/byte  lr %.2e  norm %.2f  %.0f tokens/s  %s left",
-			e.Step, e.Steps, e.Loss, e.BitsPerByte, e.LR, e.GradNorm, e.TokensPerSecond, e.Remaining.Round(time.Second))
+		objective := ""
+		if e.Objective != e.Loss {
+			objective = fmt.Sprintf("objective %.4f  ", e.Objective)
+		}
+		return fmt.Sprintf("step %d/%d  loss %.4f  %s%.4f bits/byte  lr %.2e  norm %.2f  %.0f tokens/s  %s left",
+			e.Step, e.Steps, e.Loss, objective, e.BitsPerByte, e.LR, e.GradNorm, e.TokensPerSecond, e.Remaining.Round(time.Second))
 	case Scored:
 		mark := ""
 		if e.Best {

@@ -141,6 +141,8 @@ func (w *watch) wrong(r Result) string {
 	switch {
 	case !isFinite(r.Loss):
 		return fmt.Sprintf("the loss is %v", r.Loss)
+	case !isFinite(r.Objective):
+		return fmt.Sprintf("the objective is %v, the loss %g", r.Objective, r.Loss)
 	case !isFinite(r.GradNorm):
 		return fmt.Sprintf("the gradient's norm is %v, the loss %g", r.GradNorm, r.Loss)
 	case w.explode > 0 && w.seen >= warming && r.Loss > w.explode*w.mean && r.Loss > 4*w.uniform:

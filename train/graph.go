@@ -30,15 +30,15 @@ func Loss(declare Declare, tokens int) (*graph.Graph, error) {
 	return b.Finish(b.Name(ops.CrossEntropy(logits, targets), "loss"))
 }
 
-// adamw configures the passes for the optimizer.
-func (r *Recipe) adamw() passes.AdamW {
+// adamw configures the passes for the optimizer of the trained params.
+func (r *Recipe) adamw(trained func(param string) bool) passes.AdamW {
 	o := &r.Optimizer
-	return passes.AdamW{Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, MaxNorm: o.Clip, Decay: o.decays, EMA: o.EMA}
+	return passes.AdamW{Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, MaxNorm: o.Clip, Decay: o.decays, EMA: o.EMA, Want: trained}
 }
 
 // pipeline is the train pipeline of the recipe.
-func (r *Recipe) pipeline() passes.Pipeline {
-	return passes.Train(passes.TrainOptions{AdamW: r.adamw(), Plain: r.Plain, Warm: r.Quantization.warms(), Spread: r.Scale.spread()})
+func (r *Recipe) pipeline(trained func(param string) bool) passes.Pipeline {
+	return passes.Train(passes.TrainOptions{AdamW: r.adamw(trained), Plain: r.Plain, Warm: r.Quantization.warms(), Spread: r.Scale.spread()})
 }
 
 // StepGraph is a whole training step as one graph: params and moments are
@@ -49,6 +49,10 @@ func (r *Recipe) pipeline() passes.Pipeline {
 // which adds to gradients in states; the only output is the loss, and UpdateGraph
 // is the other part.
 func StepGraph(loss *graph.Graph, r Recipe, trace passes.Trace) (*graph.Graph, error) {
+	return stepGraph(loss, r, nil, trace)
+}
+
+func stepGraph(loss *graph.Graph, r Recipe, trained func(param string) bool, trace passes.Trace) (*graph.Graph, error) {
 	for _, p := range loss.Params() {
 		if p.Out[0].Elem != graph.F32 {
 			return nil, fmt.Errorf("train: %s: param %q is %s: declare masters as f32", p.Where(), graph.SourceName(p), p.Out[0].Elem)
@@ -59,7 +63,7 @@ func StepGraph(loss *graph.Graph, r Recipe, trace passes.Trace) (*graph.Graph, e
 			return nil, fmt.Errorf("train: no_decay: no param's name ends in %q; the first is %q", end, graph.SourceName(loss.Params()[0]))
 		}
 	}
-	g, err := r.pipeline().Run(loss, trace)
+	g, err := r.pipeline(trained).Run(loss, trace)
 	if err != nil {
 		return nil, fmt.Errorf("train: %w", err)
 	}
@@ -69,7 +73,11 @@ func StepGraph(loss *graph.Graph, r Recipe, trace passes.Trace) (*graph.Graph, e
 // UpdateGraph is the part of a step that follows its micro-batches: it sums the
 // gradients over ranks, clips and applies them. The output is their norm.
 func UpdateGraph(loss *graph.Graph, r Recipe, trace passes.Trace) (*graph.Graph, error) {
-	g, err := passes.Update(loss, r.adamw(), r.Scale.spread(), trace)
+	return updateGraph(loss, r, nil, trace)
+}
+
+func updateGraph(loss *graph.Graph, r Recipe, trained func(param string) bool, trace passes.Trace) (*graph.Graph, error) {
+	g, err := passes.Update(loss, r.adamw(trained), r.Scale.spread(), trace)
 	if err != nil {
 		return nil, fmt.Errorf("train: %w", err)
 	}

@@ -11,8 +11,11 @@ import (
 
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/internal/atomicfile"
+	"github.com/trit-ml/trit/models/adapter"
+	"github.com/trit-ml/trit/models/chat"
 	"github.com/trit-ml/trit/models/checkpoint"
 	"github.com/trit-ml/trit/models/tokenizer"
+	"github.com/trit-ml/trit/passes"
 	"github.com/trit-ml/trit/train/data"
 )
 
@@ -54,20 +57,25 @@ func (t *Trainer) prepare(ctx context.Context) error {
 	if t.from != nil && t.from.Data != t.tokens.ID {
 		return fmt.Errorf("train: the text in %s is not what the run began with: resuming would not continue it; restore the files, or start a new run from its weights with From", c.Data.Path)
 	}
-	layout := data.Layout{Separator: sep, Join: c.JoinDocuments, Lengths: lengths(t.tok)}
 	var at data.Position
 	if t.from != nil {
 		at = t.from.Position
 	}
-	if t.train, err = data.NewSampler(&t.tokens.Train, layout, c.Window, c.Seed, at); err != nil {
+	var note string
+	if t.train, note, err = c.source(t.tokens, t.tok, sep, at); err != nil {
 		return fmt.Errorf("train: %w", err)
 	}
-	t.valid = data.NewValidation(&t.tokens.Valid, layout, c.Window, 0, c.ValidateWindows)
+	if note != "" {
+		t.emit(Event{Kind: Preparing, Message: note})
+	}
+	if t.valid, err = c.held(t.tokens, t.tok, sep, c.Window, 0, c.ValidateWindows); err != nil {
+		return fmt.Errorf("train: %w", err)
+	}
 	t.batch = data.NewBatch(c.Rows, c.Window)
 	if err := t.model(ctx, sep); err != nil {
 		return err
 	}
-	t.progress = progress{Format: progressFormat, Version: version(), Device: c.Device.Name(), Data: t.tokens.ID, Custom: c.Declare != nil, Config: *c}
+	t.progress = progress{Format: progressFormat, Version: version(), Device: c.Device.Name(), Data: t.tokens.ID, Base: t.base, Custom: c.Declare != nil, Config: *c}
 	if t.from != nil {
 		t.progress.Step, t.progress.Position = t.from.Step, t.from.Position
 		t.progress.Last, t.progress.Best = t.from.Last, t.from.Best
@@ -79,12 +87,12 @@ func (t *Trainer) prepare(ctx context.Context) error {
 func (t *Trainer) texts(ctx context.Context) error {
 	c := &t.cfg
 	t.emit(Event{Kind: Preparing, Message: "listing texts in " + c.Data.Path})
-	corpus, err := data.Scan(c.Data)
+	texts, err := scan(ctx, c.Data)
 	if err != nil {
 		return fmt.Errorf("train: %w", err)
 	}
 	if t.tok == nil {
-		if t.tok, err = t.tokenizer(ctx, corpus); err != nil {
+		if t.tok, err = t.tokenizer(ctx, texts.documents); err != nil {
 			return fmt.Errorf("train: %w", err)
 		}
 	}
@@ -92,11 +100,7 @@ func (t *Trainer) texts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cache := c.Data.Cache
-	if cache == "" {
-		cache = filepath.Join(c.Dir, cacheDir)
-	}
-	if t.tokens, err = corpus.Tokenize(ctx, t.tok, sep, cache, t.report("tokenizing text")); err != nil {
+	if t.tokens, err = texts.tokenize(ctx, c.Data, t.tok, sep, t.origin(), c.Dir, t.report("tokenizing text")); err != nil {
 		return fmt.Errorf("train: %w", err)
 	}
 	return nil
@@ -108,12 +112,19 @@ func (t *Trainer) report(what string) func(done, total int64) {
 	}
 }
 
+// origin is the folder that the run's tokenizer and chat template come from, ""
+// if it has none.
+func (t *Trainer) origin() string {
+	if t.from != nil {
+		return filepath.Join(t.from.dir, modelDir)
+	}
+	return t.cfg.From
+}
+
 func (t *Trainer) tokenizer(ctx context.Context, corpus *data.Corpus) (*tokenizer.Tokenizer, error) {
 	switch c := t.cfg; {
-	case t.from != nil:
-		return tokenizer.Load(filepath.Join(t.from.dir, modelDir))
-	case c.From != "":
-		return tokenizer.Load(c.From)
+	case t.origin() != "":
+		return tokenizer.Load(t.origin())
 	case c.Tokenizer.Kind == File:
 		return tokenizer.Load(c.Tokenizer.Path)
 	case c.Tokenizer.Kind == BPE:
@@ -148,14 +159,18 @@ func (t *Trainer) model(ctx context.Context, sep int32) error {
 	c := &t.cfg
 	state := State{}
 	var start *checkpoint.Model
-	if c.From != "" && t.from == nil {
+	if c.From != "" && (t.from == nil || c.LoRA.Rank > 0) {
 		var err error
-		if start, err = checkpoint.Open(c.From); err != nil {
+		if start, err = checkpoint.Open(c.From, checkpoint.FullPrecision()); err != nil {
 			return fmt.Errorf("train: %w", err)
 		}
-		defer start.Close()
-		if c.Model = start.Config(); c.Model.Form != checkpoint.Masters {
-			return fmt.Errorf("train: %s holds ternary codes; training starts from masters", c.From)
+		if c.LoRA.Rank > 0 {
+			t.frozen = frozen{"": start} // closed with the trainer
+		} else {
+			defer start.Close()
+		}
+		if c.Model, err = c.begin(start.Config()); err != nil {
+			return fmt.Errorf("train: %s: %w", c.From, err)
 		}
 	}
 	vocab := t.tok.VocabSize()
@@ -165,13 +180,13 @@ func (t *Trainer) model(ctx context.Context, sep int32) error {
 				return fmt.Errorf("train: the model has %d tokens, its tokenizer %d", c.Model.Vocab, vocab)
 			}
 			vocab = c.Model.Vocab
-			if t.from == nil {
+			if t.from == nil && c.LoRA.Rank == 0 {
 				c.Quantization.of(&c.Model)
 			}
 		} else {
 			c.Model.BOS, c.Model.EOS = int(sep), []int{int(sep)}
 		}
-		c.Model.Vocab, c.Model.Elem, c.Model.Form = vocab, graph.F32, checkpoint.Masters
+		c.Model.Vocab, c.Model.Elem, c.Model.Form, c.Model.Float = vocab, graph.F32, checkpoint.Masters, c.Plain
 		c.Model.Context = max(c.Model.Context, c.Window)
 		if err := c.Model.Validate(); err != nil {
 			return fmt.Errorf("train: model: %w", err)
@@ -185,31 +200,27 @@ func (t *Trainer) model(ctx context.Context, sep int32) error {
 	if n := vocabulary(loss); n < vocab {
 		return fmt.Errorf("train: the model has logits for %d tokens, the tokenizer has %d", n, vocab)
 	}
-	t.emit(Event{Kind: Preparing, Message: fmt.Sprintf("compiling %.2f M parameters for %s", float64(countParams(loss))/1e6, c.Device.Name())})
-	if t.engine, err = NewEngine(loss, c.Recipe, c.Device, c.Rows*c.Window); err != nil {
+	obj, err := t.objective(ctx, loss)
+	if err != nil {
+		return fmt.Errorf("train: %w", err)
+	}
+	trained := obj.params()
+	t.emit(Event{Kind: Preparing, Message: fmt.Sprintf("compiling %.2f M parameters for %s", float64(count(trained))/1e6, c.Device.Name())})
+	if t.engine, err = obj.Engine(ctx, c.Recipe, c.Device, c.Rows*c.Window); err != nil {
 		return err
 	}
 	switch {
 	case t.from != nil:
 		state, err = t.from.state(0, 1)
+	case c.LoRA.Rank > 0:
+		state.Weights, err = c.LoRA.start(trained, c.Seed)
 	case start != nil:
-		state.Weights = map[string]graph.Tensor{}
-		cfg := start.Config()
-		for _, p := range loss.Params() {
-			name := graph.SourceName(p)
-			if !cfg.ProjNorm && strings.HasSuffix(name, "."+checkpoint.ProjNormName) {
-				continue // from Init, all ones
-			}
-			if state.Weights[name], err = start.Tensor(name); err != nil {
-				return fmt.Errorf("train: %w", err)
-			}
-		}
-		err = c.Init.complete(state.Weights, loss, c.Seed)
+		state.Weights, err = t.start(ctx, start, trained)
 	default:
 		state.Weights, err = c.Init.Weights(loss, c.Seed)
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("train: %w", err)
 	}
 	if err := t.engine.SetState(ctx, state); err != nil {
 		return err
@@ -217,7 +228,7 @@ func (t *Trainer) model(ctx context.Context, sep int32) error {
 	if err := t.reportMemory(); err != nil {
 		return err
 	}
-	return t.measuring(ctx, loss)
+	return t.measuring(ctx, obj.Step)
 }
 
 // measuring prepares the weight statistics.
@@ -238,10 +249,90 @@ func (t *Trainer) measuring(ctx context.Context, loss *graph.Graph) error {
 	return t.meter.begin(ctx, t.engine)
 }
 
-// countParams is the number of trained values.
-func countParams(g *graph.Graph) int {
+// begin is the configuration of what is trained from a checkpoint.
+func (c *Config) begin(from checkpoint.Config) (checkpoint.Config, error) {
+	switch {
+	case c.LoRA.Rank > 0 && from.Float:
+		return from, errors.New("it has no ternary weights that adapters could stand beside: train some from it first, without lora")
+	case c.LoRA.Rank > 0:
+		return from, nil
+	case from.Form != checkpoint.Masters:
+		return from, errors.New("it holds ternary codes; training starts from masters, or trains adapters beside the codes (--lora-rank)")
+	}
+	return c.convert(from)
+}
+
+// start is the trained params' values in a checkpoint.
+func (t *Trainer) start(ctx context.Context, m *checkpoint.Model, trained []*graph.Node) (map[string]graph.Tensor, error) {
+	first, _, err := t.cfg.source(t.tokens, t.tok, 0, data.Position{})
+	if err != nil {
+		return nil, err
+	}
+	first.Next(t.batch)
+	return startFrom(ctx, m, trained, t.cfg.Device, t.batch)
+}
+
+// objective is the loss with the adapters and the teacher that the run has.
+func (t *Trainer) objective(ctx context.Context, loss *graph.Graph) (o Objective, err error) {
+	c := &t.cfg
+	if loss, err = c.adapted(loss, t.frozen); err != nil {
+		return o, err
+	}
+	o.Step, o.Eval = loss, loss
+	if c.LoRA.Rank > 0 {
+		o.Trained = isAdapter
+		if t.base, err = digest(ctx, t.frozen[""]); err != nil {
+			return o, err
+		}
+		if t.from != nil && t.from.Base != t.base {
+			return o, fmt.Errorf("%s is not the checkpoint that the adapters were trained beside", c.From)
+		}
+	}
+	if c.Distill.Teacher != "" {
+		m, err := checkpoint.Open(c.Distill.Teacher, checkpoint.FullPrecision())
+		if err != nil {
+			return o, fmt.Errorf("teacher: %w", err)
+		}
+		if t.frozen == nil {
+			t.frozen = frozen{}
+		}
+		t.frozen[teacherPrefix] = m
+		if err := c.checkTeacher(m.Config(), vocabulary(loss)); err != nil {
+			return o, fmt.Errorf("teacher %s: %w", c.Distill.Teacher, err)
+		}
+		if o.Step, err = c.Distill.loss(loss, m.Config()); err == nil {
+			o.Step, err = passes.Pipeline{passes.Freeze(t.frozen.form)}.Run(o.Step, nil)
+		}
+		if err != nil {
+			return o, err
+		}
+		o.Trained = func(param string) bool {
+			return !strings.HasPrefix(param, teacherPrefix) && (c.LoRA.Rank == 0 || isAdapter(param))
+		}
+	}
+	if t.frozen != nil {
+		o.Frozen = t.frozen
+	}
+	return o, nil
+}
+
+// adapted is a loss with the adapters of the configuration, if it has some,
+// beside the frozen weights of base.
+func (c *Config) adapted(loss *graph.Graph, base frozen) (*graph.Graph, error) {
+	if c.LoRA.Rank == 0 {
+		return loss, nil
+	}
+	loss, err := c.LoRA.adapt(loss)
+	if err != nil {
+		return nil, err
+	}
+	return passes.Pipeline{passes.Freeze(base.form)}.Run(loss, nil)
+}
+
+// count is the number of values of params.
+func count(params []*graph.Node) int {
 	n := 0
-	for _, p := range g.Params() {
+	for _, p := range params {
 		dims, err := p.Out[0].Shape.Eval(nil)
 		if err != nil {
 			continue
@@ -255,16 +346,31 @@ func countParams(g *graph.Graph) int {
 // saver prepares saving: the tokenizer's files are the same in every
 // checkpoint.
 func (t *Trainer) saver() error {
-	w := &writer{dir: t.cfg.Dir, order: t.engine.Params(), keep: t.cfg.Keep, keepBest: t.cfg.KeepBest, shardBytes: t.cfg.ShardBytes, plain: t.cfg.Plain}
-	if t.cfg.Declare == nil {
-		w.model = &t.cfg.Model
-	}
+	w := &writer{dir: t.cfg.Dir, order: t.engine.Params(), keep: t.cfg.Keep, keepBest: t.cfg.KeepBest, shardBytes: t.cfg.ShardBytes}
 	var err error
 	if w.files, err = tokenizerFiles(t.tok); err != nil {
 		return fmt.Errorf("train: %w", err)
 	}
 	rank, size := t.cfg.Scale.ranks()
 	w.group = group{rank: rank, size: size, patience: patience}
+	if t.origin() != "" {
+		tpl, err := template(t.origin())
+		if err != nil {
+			return fmt.Errorf("train: %w", err)
+		}
+		if tpl.Name() != chat.Default().Name() {
+			w.files[templateFile] = []byte(tpl.Source())
+		}
+	}
+	switch {
+	case t.cfg.LoRA.Rank > 0:
+		w.adapters = true
+		if w.files[adapter.ConfigFile], err = t.adapterConfig().Encode(); err != nil {
+			return fmt.Errorf("train: %w", err)
+		}
+	case t.cfg.Declare == nil:
+		w.model = &t.cfg.Model
+	}
 	t.save = newSaver(w)
 	if rank > 0 {
 		return nil

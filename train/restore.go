@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
 
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/internal/safetensors"
+	"github.com/trit-ml/trit/models/adapter"
 )
 
 // saved is a checkpoint on disk.
@@ -28,7 +30,7 @@ func openSaved(dir string) (*saved, error) {
 	if _, ok := m.Files[progressFile]; !ok {
 		return nil, fmt.Errorf("%s: the manifest lacks %s", dir, progressFile)
 	}
-	for _, set := range []struct{ dir, stem string }{{modelDir, weightsStem}, {".", momentsStem}} {
+	for _, set := range []struct{ dir, stem string }{{modelDir, stemIn(filepath.Join(dir, modelDir))}, {".", momentsStem}} {
 		files, err := safetensors.Files(filepath.Join(dir, set.dir), set.stem)
 		if err != nil {
 			return nil, err
@@ -111,7 +113,7 @@ func bestSteps(run string, steps []int) []int {
 func (s *saved) state(part, parts int) (State, error) {
 	st := State{Steps: s.Step, Part: part, Parts: parts}
 	var err error
-	if st.Weights, err = readTensors(filepath.Join(s.dir, modelDir), weightsStem, nil); err != nil {
+	if st.Weights, err = readWeights(filepath.Join(s.dir, modelDir)); err != nil {
 		return st, fmt.Errorf("train: %w", err)
 	}
 	stored, err := readTensors(s.dir, momentsStem, nil)
@@ -138,6 +140,26 @@ func (s *saved) stats() (map[string]graph.Tensor, error) {
 		return nil, fmt.Errorf("train: %w", err)
 	}
 	return m, nil
+}
+
+// stemIn is the stem of the files that hold a folder's weights.
+func stemIn(dir string) string {
+	if _, err := os.Stat(filepath.Join(dir, adapter.ConfigFile)); err == nil {
+		return adapter.Stem
+	}
+	return weightsStem
+}
+
+// readWeights reads the weights, or the adapters, of a model's folder.
+func readWeights(dir string) (map[string]graph.Tensor, error) {
+	if stemIn(dir) == weightsStem {
+		return readTensors(dir, weightsStem, nil)
+	}
+	a, err := adapter.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	return a.Tensors, nil
 }
 
 // readTensors reads a file, or shards with an index; want, if not nil, chooses

@@ -12,19 +12,20 @@ import (
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/internal/atomicfile"
 	"github.com/trit-ml/trit/internal/safetensors"
+	"github.com/trit-ml/trit/models/adapter"
 	"github.com/trit-ml/trit/models/checkpoint"
 )
 
 // writer writes checkpoints of one run.
 type writer struct {
 	dir        string             // of the run
-	model      *checkpoint.Config // nil for an architecture that has no config.json
+	model      *checkpoint.Config // nil for an architecture that has no config.json, and for adapters
+	adapters   bool               // the weights are adapters' matrices
 	order      []string           // params
 	files      map[string][]byte  // companions of the weights, such as tokenizer.json
 	keep       int
 	keepBest   int
 	shardBytes int64
-	plain      bool
 	group      group
 }
 
@@ -32,6 +33,14 @@ type writer struct {
 type snapshot struct {
 	State
 	stats map[string]graph.Tensor // what the meter remembers
+}
+
+// stem is that of the weights' files.
+func (w *writer) stem() string {
+	if w.adapters {
+		return adapter.Stem
+	}
+	return weightsStem
 }
 
 // write makes a checkpoint durable, then gives the run folder its weights and
@@ -102,9 +111,13 @@ func (w *writer) weights(ctx context.Context, dir string, s State) error {
 		}
 		var entries []safetensors.Entry
 		for _, name := range w.order {
-			entries = append(entries, safetensors.EntryOf(name, s.Weights[name]))
+			stored := name
+			if w.adapters {
+				stored = adapter.FileName(name)
+			}
+			entries = append(entries, safetensors.EntryOf(stored, s.Weights[name]))
 		}
-		if err := safetensors.WriteShards(dir, weightsStem, entries, map[string]string{"format": "pt"}, w.shardBytes); err != nil {
+		if err := safetensors.WriteShards(dir, w.stem(), entries, map[string]string{"format": "pt"}, w.shardBytes); err != nil {
 			return err
 		}
 		for name, text := range w.files {
@@ -122,29 +135,14 @@ func (w *writer) weights(ctx context.Context, dir string, s State) error {
 	if err != nil {
 		return err
 	}
-	o := checkpoint.FolderOptions{Form: checkpoint.Masters, ShardBytes: w.shardBytes, Files: w.files}
-	if err := checkpoint.WriteFolder(ctx, m, dir, o); err != nil || !w.plain {
-		return err
-	}
-	return dropQuantization(filepath.Join(dir, configFile))
-}
-
-// dropQuantization makes config.json that of an unquantized model, as
-// transformers understands it.
-func dropQuantization(config string) error {
-	var keys map[string]any
-	if err := readJSON(config, &keys); err != nil {
-		return err
-	}
-	delete(keys, "quantization_config")
-	return writeJSON(config, keys)
+	return checkpoint.WriteFolder(ctx, m, dir, checkpoint.FolderOptions{Form: checkpoint.Masters, ShardBytes: w.shardBytes, Files: w.files})
 }
 
 // publish makes the run folder itself open as the newest model. Only the
 // weights change during a run, so replacing one file at a time is enough;
 // config.json comes last, because it makes a folder a model.
 func (w *writer) publish(model string) error {
-	files, err := safetensors.Files(model, weightsStem)
+	files, err := safetensors.Files(model, w.stem())
 	if err != nil {
 		return err
 	}
@@ -157,7 +155,7 @@ func (w *writer) publish(model string) error {
 	}
 	var names []string
 	for _, e := range entries {
-		if n := e.Name(); n != configFile && n != safetensors.IndexName(weightsStem) && !slices.Contains(files, n) {
+		if n := e.Name(); n != configFile && n != safetensors.IndexName(w.stem()) && !slices.Contains(files, n) {
 			names = append(names, n)
 		}
 	}
@@ -184,8 +182,8 @@ func (w *writer) publish(model string) error {
 // last one under its name. Shards of two steps must not mix, so theirs carry the
 // step, and the index goes from one set to the next in one rename.
 func (w *writer) publishWeights(model string, files []string) error {
-	index := safetensors.IndexName(weightsStem)
-	single := safetensors.ShardName(weightsStem, 0, 1)
+	index := safetensors.IndexName(w.stem())
+	single := safetensors.ShardName(w.stem(), 0, 1)
 	keep := map[string]bool{single: true}
 	if len(files) == 1 && files[0] == single {
 		// Its name goes before the index, so there is no moment without a model.
@@ -203,7 +201,7 @@ func (w *writer) publishWeights(model string, files []string) error {
 		}
 		step := filepath.Base(filepath.Dir(model))
 		linked := func(file string) string {
-			return weightsStem + "-" + step + strings.TrimPrefix(file, weightsStem)
+			return w.stem() + "-" + step + strings.TrimPrefix(file, w.stem())
 		}
 		keep = map[string]bool{index: true}
 		for _, file := range files {
@@ -225,7 +223,7 @@ func (w *writer) publishWeights(model string, files []string) error {
 	}
 	for _, e := range entries {
 		n := e.Name()
-		if ours := n == index || n == single || strings.HasPrefix(n, weightsStem+"-"+stepPrefix); !ours || keep[n] {
+		if ours := n == index || n == single || strings.HasPrefix(n, w.stem()+"-"+stepPrefix); !ours || keep[n] {
 			continue
 		}
 		if err := atomicfile.RemoveAll(filepath.Join(w.dir, n)); err != nil {

@@ -112,18 +112,18 @@ type compiled struct {
 type Recomputation = passes.Recomputation
 
 // compile makes the programs for micro-batches of exactly tokens tokens.
-func compile(loss *graph.Graph, r Recipe, dev devices.Device, tokens int) (c compiled, err error) {
+func compile(o Objective, r Recipe, dev devices.Device, tokens int) (c compiled, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.close())
 		}
 	}()
-	g, err := StepGraph(loss, r, nil)
+	g, err := stepGraph(o.Step, r, o.Trained, nil)
 	if err != nil {
 		return c, err
 	}
 	if r.Scale.spread().Accumulate {
-		u, err := UpdateGraph(loss, r, nil)
+		u, err := updateGraph(o.Step, r, o.Trained, nil)
 		if err != nil {
 			return c, err
 		}
@@ -255,7 +255,7 @@ func PlanStep(loss *graph.Graph, r Recipe, dev devices.Device, tokens int, progr
 	if err != nil {
 		return Memory{}, Recomputation{}, err
 	}
-	c, err := compile(loss, r, dev, tokens/r.Scale.parts())
+	c, err := compile(Objective{Step: loss}, r, dev, tokens/r.Scale.parts())
 	if err != nil {
 		return Memory{}, Recomputation{}, err
 	}

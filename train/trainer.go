@@ -26,9 +26,11 @@ type Trainer struct {
 	tokens *data.Tokens
 	engine *Engine
 	batch  *data.Batch
-	train  *data.Sampler
-	valid  *data.Validation
+	train  data.Source
+	valid  data.Held
 	save   *saver
+	frozen frozen // models that are read and not trained
+	base   string // digest of the one that adapters are for
 	lock   *filelock.Lock
 
 	watch watch
@@ -79,8 +81,8 @@ func Resume(dir string, change func(*Config)) (*Trainer, error) {
 		return nil, err
 	}
 	cfg := from.Config
-	if !from.Custom {
-		m, err := checkpoint.Open(filepath.Join(from.dir, modelDir))
+	if !from.Custom && from.Config.LoRA.Rank == 0 {
+		m, err := checkpoint.Open(filepath.Join(from.dir, modelDir), checkpoint.FullPrecision())
 		if err != nil {
 			return nil, fmt.Errorf("train: %w", err)
 		}
@@ -120,7 +122,7 @@ func Resume(dir string, change func(*Config)) (*Trainer, error) {
 
 // absolute makes paths independent of the working directory.
 func (c *Config) absolute() error {
-	for _, p := range []*string{&c.Dir, &c.Data.Path, &c.Data.Cache, &c.Tokenizer.Path, &c.From} {
+	for _, p := range []*string{&c.Dir, &c.Data.Path, &c.Data.Cache, &c.Tokenizer.Path, &c.From, &c.Distill.Teacher} {
 		if *p == "" {
 			continue
 		}
@@ -233,6 +235,7 @@ func (t *Trainer) step(ctx context.Context) error {
 		Epoch:       float64(t.progress.Position.Epoch) + float64(t.progress.Position.Index)/float64(t.train.Windows()),
 		Tokens:      int64(n+1) * int64(t.cfg.Rows*t.cfg.Window),
 		Loss:        res.Loss,
+		Objective:   res.Objective,
 		BitsPerByte: bitsPerByte(res.Loss*float64(t.batch.Counted), t.batch.Bytes),
 		GradNorm:    res.GradNorm, LR: lr, Decay: decay,
 		TokensPerSecond: float64(t.cfg.Rows*t.cfg.Window) / each.Seconds(),
@@ -301,7 +304,7 @@ func (t *Trainer) opens() error {
 	if rank, _ := t.cfg.Scale.ranks(); t.save.w.model == nil || rank > 0 {
 		return nil
 	}
-	m, err := checkpoint.Open(t.cfg.Dir)
+	m, err := checkpoint.Open(t.cfg.Dir, checkpoint.FullPrecision())
 	if err != nil {
 		return fmt.Errorf("train: the saved model does not open again; is its configuration one that config.json can hold? %w", err)
 	}
@@ -314,6 +317,7 @@ func (t *Trainer) close() error {
 	if t.engine != nil {
 		err = t.engine.Close()
 	}
+	err = errors.Join(err, t.frozen.close())
 	if t.tokens != nil {
 		err = errors.Join(err, t.tokens.Close())
 	}
