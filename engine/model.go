@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/models/adapter"
 	"github.com/trit-ml/trit/models/bitnet158"
 	"github.com/trit-ml/trit/models/checkpoint"
 	"github.com/trit-ml/trit/models/tokenizer"
@@ -30,6 +31,8 @@ type Model struct {
 	Weights    Weights
 	Tokenizer  *tokenizer.Tokenizer // nil if there is none; token ids still work
 	Checkpoint *checkpoint.Model    // nil if the weights are synthetic
+
+	adapter *adapter.Adapter // nil if there is none
 }
 
 // Open opens a checkpoint folder or file.
@@ -112,7 +115,11 @@ func (m *Model) Close() error {
 // Declare returns the model's graph as declared, for steps of at most maxTokens
 // tokens.
 func (m *Model) Declare(maxTokens int) (*graph.Graph, error) {
-	return bitnet158.Forward(m.Config, maxTokens)
+	g, err := bitnet158.Forward(m.Config, maxTokens)
+	if err != nil || m.adapter == nil {
+		return g, err
+	}
+	return passes.Pipeline{m.adapter.Pass()}.Run(g, nil)
 }
 
 // Stops returns the ids after which generation ends.

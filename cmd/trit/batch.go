@@ -19,6 +19,7 @@ type batchCmd struct {
 	Parallel int    `help:"Sequences generated at once." default:"16"`
 	Context  int    `help:"Most tokens of prompt and answer; the model's own context by default."`
 	samplingFlags
+	adapterFlag
 	deviceFlags
 }
 
@@ -53,7 +54,7 @@ func (c *batchCmd) Run(e *env) error {
 		return err
 	}
 	defer out.Close()
-	m, err := resolve(e, c.Model)
+	m, err := c.resolve(e, c.Model)
 	if err != nil {
 		return err
 	}

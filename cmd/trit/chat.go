@@ -19,6 +19,7 @@ type chatCmd struct {
 	Tokens  int    `help:"Most tokens of an answer." short:"n" default:"512"`
 	Context int    `help:"Most tokens of the conversation; the model's own context by default."`
 	samplingFlags
+	adapterFlag
 	deviceFlags
 	in io.Reader // standard input, unless a test says otherwise
 }
@@ -30,7 +31,7 @@ Example:
 }
 
 func (c *chatCmd) Run(e *env) error {
-	m, err := resolve(e, c.Model)
+	m, err := c.resolve(e, c.Model)
 	if err != nil {
 		return err
 	}

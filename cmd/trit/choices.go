@@ -22,6 +22,7 @@ type choicesCmd struct {
 	Parallel  int      `help:"Choices scored at once." default:"16"`
 	Context   int      `help:"Most tokens of a question; what the files need, up to the model's own context, by default."`
 	JSON      bool     `help:"Print JSON instead of a table." name:"json"`
+	adapterFlag
 	deviceFlags
 }
 
@@ -36,7 +37,7 @@ func (c *choicesCmd) Run(e *env) error {
 	if c.Parallel < 1 {
 		return fmt.Errorf("--parallel %d must be positive", c.Parallel)
 	}
-	m, err := resolve(e, c.Model)
+	m, err := c.resolve(e, c.Model)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/trit-ml/trit/engine"
 	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/models/adapter"
 	"github.com/trit-ml/trit/models/checkpoint"
 )
 
@@ -16,10 +18,11 @@ type convertCmd struct {
 	Float    string `help:"Type of embedding and head in a GGUF: f32, f16 or bf16; by default as they are."`
 	Rounding bool   `help:"Allow types that do not hold every value exactly."`
 	Verify   bool   `help:"Read the result again and compare every value."`
+	Adapter  string `help:"Merge a low-rank adapter into the weights, which are ternary again after it: most of a small one is lost, and how much is said." placeholder:"DIR"`
 }
 
 func (convertCmd) Help() string {
-	return "Examples:\n  trit convert runs/mine mine.gguf --verify\n  trit convert mine.gguf mine-hf --to offline"
+	return "Examples:\n  trit convert runs/mine mine.gguf --verify\n  trit convert mine.gguf mine-hf --to offline\n  trit convert runs/mine merged --to online --adapter runs/tuned"
 }
 
 func (c *convertCmd) Run(e *env) error {
@@ -45,6 +48,11 @@ func (c *convertCmd) Run(e *env) error {
 	for _, w := range m.Checkpoint.Warnings() {
 		fmt.Fprintln(e.err, "note:", w)
 	}
+	if c.Adapter != "" {
+		if err := c.merge(e, m); err != nil {
+			return err
+		}
+	}
 	if err := m.Translate(&o); err != nil {
 		return err
 	}
@@ -56,5 +64,21 @@ func (c *convertCmd) Run(e *env) error {
 		verified = ", read back and equal"
 	}
 	fmt.Fprintf(e.out, "%s: %s%s\n", c.Dst, o.To, verified)
+	return nil
+}
+
+// merge puts the adapter into the model's weights.
+func (c *convertCmd) merge(e *env, m *engine.Model) error {
+	a, err := adapter.Open(c.Adapter)
+	if err != nil {
+		return err
+	}
+	out, err := adapter.Merge(e.ctx, m.Checkpoint, a)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(e.err, "merged: %d of %d codes of the adapted projections change; %.0f %% of the adapter is lost in rounding (run the model with --adapter to keep all of it)\n",
+		out.Changed, out.Codes, 100*min(out.Lost, 9.99))
+	m.Checkpoint = out.Model
 	return nil
 }

@@ -18,13 +18,14 @@ type pplCmd struct {
 	File    string `arg:"" help:"Text file." type:"existingfile"`
 	Context int    `help:"Tokens in a window; the model's own context by default."`
 	Limit   int    `help:"Score only this many bytes of the file; 0: all."`
+	adapterFlag
 	deviceFlags
 }
 
 func (pplCmd) Help() string { return "Example:\n  trit eval ppl - main.go" }
 
 func (c *pplCmd) Run(e *env) error {
-	m, err := resolve(e, c.Model)
+	m, err := c.resolve(e, c.Model)
 	if err != nil {
 		return err
 	}

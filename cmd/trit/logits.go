@@ -11,6 +11,7 @@ type logitsCmd struct {
 	Tokens []int32 `help:"Token ids." required:"" placeholder:"1,2,3"`
 	Out    string  `help:"Safetensors file to write: tensor logits, f32 [tokens, vocabulary]." required:"" placeholder:"FILE"`
 	Hidden bool    `help:"Also write hidden.N, the residual stream before layer N and after the last."`
+	adapterFlag
 	deviceFlags
 }
 
@@ -19,7 +20,7 @@ func (logitsCmd) Help() string {
 }
 
 func (c *logitsCmd) Run(e *env) error {
-	m, err := resolve(e, c.Model)
+	m, err := c.resolve(e, c.Model)
 	if err != nil {
 		return err
 	}

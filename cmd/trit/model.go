@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/trit-ml/trit/engine"
 	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/models/adapter"
 	"github.com/trit-ml/trit/models/bitnet158"
 	"github.com/trit-ml/trit/models/checkpoint"
 	"github.com/trit-ml/trit/models/embedded"
@@ -31,6 +33,35 @@ func resolve(e *env, name string) (*engine.Model, error) {
 		name = path
 	}
 	return openModel(e, name)
+}
+
+// adapterFlag lets a verb run a model with a low-rank adapter.
+type adapterFlag struct {
+	Adapter string `help:"Folder of a low-rank adapter (PEFT's form) to run the model with; without a model, the one it was trained beside." placeholder:"DIR"`
+}
+
+// resolve is the function of that name, with the adapter.
+func (f adapterFlag) resolve(e *env, name string) (*engine.Model, error) {
+	if f.Adapter == "" {
+		return resolve(e, name)
+	}
+	a, err := adapter.Open(f.Adapter)
+	if err != nil {
+		return nil, err
+	}
+	if name == "" {
+		if name = a.Base; name == "" {
+			return nil, fmt.Errorf("%s does not say which model it is for: name one", f.Adapter)
+		}
+	}
+	m, err := resolve(e, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Adapt(a); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
 }
 
 // subject is the graph that dump and explain look at: a checkpoint's or a

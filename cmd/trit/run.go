@@ -35,6 +35,7 @@ type runCmd struct {
 	Context int      `help:"Most tokens of prompt and answer; the model's own by default."`
 	Quiet   bool     `help:"Print the continuation only." short:"q"`
 	samplingFlags
+	adapterFlag
 	deviceFlags
 }
 
@@ -42,11 +43,12 @@ func (runCmd) Help() string {
 	return `Examples:
   trit run "func (b *Buffer) Write("
   trit run --model runs/mine --greedy -n 64 "Once upon a time"
+  trit run --adapter runs/tuned "User: Hi"
   trit run --guess 0 "func ("`
 }
 
 func (c *runCmd) Run(e *env) error {
-	m, err := resolve(e, c.Model)
+	m, err := c.resolve(e, c.Model)
 	if err != nil {
 		return err
 	}
