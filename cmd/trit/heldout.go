@@ -42,6 +42,9 @@ func (c *heldoutCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	if t.Config().Data.Format == data.Chat {
+		return c.conversations(e, dev)
+	}
 	corpus, err := data.Scan(t.Config().Data)
 	if err != nil {
 		return err
@@ -64,6 +67,20 @@ func (c *heldoutCmd) Run(e *env) error {
 		return err
 	}
 	fmt.Fprintf(e.out, "%s: %.6f nats/token, %.4f bits/byte in training form, windows of %d tokens\n", c.Run_, sc.Loss(), sc.BitsPerByte(), t.Config().Window)
+	return nil
+}
+
+// conversations scores a run's weights on the answers of its held-out
+// conversations.
+func (c *heldoutCmd) conversations(e *env, dev devices.Device) error {
+	if c.Model != "" || c.Cat != "" {
+		return fmt.Errorf("%s was trained on conversations: they are scored in training form alone, without --model and --cat", c.Run_)
+	}
+	sc, err := train.Evaluate(e.ctx, c.Run_, train.EvaluateOptions{Device: dev})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(e.out, "%s: %.6f nats/token over %d tokens of held-out answers, in training form\n", c.Run_, sc.Loss(), sc.Count)
 	return nil
 }
 

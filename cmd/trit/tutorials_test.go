@@ -82,6 +82,7 @@ func TestTutorials(t *testing.T) {
 	if !strings.Contains(out, "codes of the adapted projections") {
 		t.Error(out)
 	}
+	ok(t, []string{"tokens of held-out answers"}, "eval", "heldout", "runs/lora")
 	if out, code := trit(t, "run", "--adapter", "base", "x"); code == 0 || !strings.Contains(out, "adapter_config.json") {
 		t.Errorf("a model as an adapter: exit %d, %s", code, out)
 	}
