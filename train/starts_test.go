@@ -1,7 +1,6 @@
 package train_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/internal/llamatest"
 	"github.com/trit-ml/trit/internal/safetensors"
 	"github.com/trit-ml/trit/models/adapter"
 	"github.com/trit-ml/trit/models/bitnet158"
@@ -28,50 +28,8 @@ import (
 // of bytes, as transformers would.
 func llamaFolder(t testing.TB, kv int, tied bool) string {
 	t.Helper()
-	const vocab, hidden, ffn, layers, heads = 258, 32, 64, 2, 2
 	dir := t.TempDir()
-	r := rand.New(rand.NewPCG(3, 4))
-	var entries []safetensors.Entry
-	add := func(name string, mean, std float64, dims ...int) {
-		n, _ := graph.Count(dims)
-		v := make([]float32, n)
-		for i := range v {
-			v[i] = float32(mean + std*r.NormFloat64())
-		}
-		entries = append(entries, safetensors.EntryOf(name, graph.FromF32(v, dims...)))
-	}
-	add("model.embed_tokens.weight", 0, 0.3, vocab, hidden)
-	for l := range layers {
-		p := fmt.Sprintf("model.layers.%d.", l)
-		add(p+"input_layernorm.weight", 1, 0, hidden)
-		add(p+"self_attn.q_proj.weight", 0, 0.1, hidden, hidden)
-		add(p+"self_attn.k_proj.weight", 0, 0.1, kv*hidden/heads, hidden)
-		add(p+"self_attn.v_proj.weight", 0, 0.1, kv*hidden/heads, hidden)
-		add(p+"self_attn.o_proj.weight", 0, 0.1, hidden, hidden)
-		add(p+"post_attention_layernorm.weight", 1, 0, hidden)
-		add(p+"mlp.gate_proj.weight", 0, 0.1, ffn, hidden)
-		add(p+"mlp.up_proj.weight", 0, 0.1, ffn, hidden)
-		add(p+"mlp.down_proj.weight", 0, 0.1, hidden, ffn)
-	}
-	add("model.norm.weight", 1, 0, hidden)
-	if !tied {
-		add("lm_head.weight", 0, 0.1, vocab, hidden)
-	}
-	if err := safetensors.WriteFile(filepath.Join(dir, "model.safetensors"), entries, nil); err != nil {
-		t.Fatal(err)
-	}
-	config, err := json.Marshal(map[string]any{
-		"architectures": []string{"LlamaForCausalLM"}, "model_type": "llama", "torch_dtype": "float32", "hidden_act": "silu",
-		"vocab_size": vocab, "hidden_size": hidden, "intermediate_size": ffn, "num_hidden_layers": layers,
-		"num_attention_heads": heads, "num_key_value_heads": kv, "rms_norm_eps": 1e-6, "rope_theta": 10000,
-		"max_position_embeddings": 128, "tie_word_embeddings": tied,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "config.json"), config, 0o666); err != nil {
-		t.Fatal(err)
-	}
+	llamatest.Model{Vocab: 258, Hidden: 32, FFN: 64, Layers: 2, Heads: 2, KVHeads: kv, Theta: 10000, Eps: 1e-6, Tied: tied, Std: 0.1, Seed: 3}.Write(t, dir)
 	tok, err := tokenizer.NewBytes("<|end_of_text|>", "<|eot_id|>")
 	if err != nil {
 		t.Fatal(err)

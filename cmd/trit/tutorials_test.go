@@ -1,16 +1,13 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/trit-ml/trit/graph"
-	"github.com/trit-ml/trit/internal/safetensors"
+	"github.com/trit-ml/trit/internal/llamatest"
 	"github.com/trit-ml/trit/models/tokenizer"
 )
 
@@ -104,7 +101,6 @@ func shellWords(line string) (words []string) {
 // would write it.
 func writeLlama(t *testing.T, dir string) {
 	t.Helper()
-	const vocab, hidden, ffn, heads, kv = 258, 32, 64, 2, 1
 	tok, err := tokenizer.NewBytes("<|end_of_text|>", "<|eot_id|>")
 	if err == nil {
 		err = tok.Save(dir)
@@ -112,43 +108,5 @@ func writeLlama(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := rand.New(rand.NewPCG(1, 1))
-	var entries []safetensors.Entry
-	add := func(name string, dims ...int) {
-		x := graph.NewTensor(graph.F32, dims...)
-		for i := range x.F32() {
-			if x.F32()[i] = 1; len(dims) > 1 {
-				x.F32()[i] = float32(0.1 * r.NormFloat64())
-			}
-		}
-		entries = append(entries, safetensors.EntryOf(name, x))
-	}
-	add("model.embed_tokens.weight", vocab, hidden)
-	add("model.norm.weight", hidden)
-	for l := range 2 {
-		p := fmt.Sprintf("model.layers.%d.", l)
-		add(p+"input_layernorm.weight", hidden)
-		add(p+"post_attention_layernorm.weight", hidden)
-		add(p+"self_attn.q_proj.weight", hidden, hidden)
-		add(p+"self_attn.k_proj.weight", hidden*kv/heads, hidden)
-		add(p+"self_attn.v_proj.weight", hidden*kv/heads, hidden)
-		add(p+"self_attn.o_proj.weight", hidden, hidden)
-		add(p+"mlp.gate_proj.weight", ffn, hidden)
-		add(p+"mlp.up_proj.weight", ffn, hidden)
-		add(p+"mlp.down_proj.weight", hidden, ffn)
-	}
-	config, err := json.Marshal(map[string]any{
-		"architectures": []string{"LlamaForCausalLM"}, "model_type": "llama", "torch_dtype": "float32", "hidden_act": "silu",
-		"vocab_size": vocab, "hidden_size": hidden, "intermediate_size": ffn, "num_hidden_layers": 2, "num_attention_heads": heads,
-		"num_key_value_heads": kv, "rms_norm_eps": 1e-6, "rope_theta": 10000, "tie_word_embeddings": true, "max_position_embeddings": 256,
-	})
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "config.json"), config, 0o666)
-	}
-	if err == nil {
-		err = safetensors.WriteFile(filepath.Join(dir, "model.safetensors"), entries, nil)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	llamatest.Model{Vocab: 258, Hidden: 32, FFN: 64, Layers: 2, Heads: 2, KVHeads: 1, Theta: 10000, Eps: 1e-6, Tied: true, Std: 0.1, Seed: 1}.Write(t, dir)
 }

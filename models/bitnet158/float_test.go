@@ -1,94 +1,36 @@
 package bitnet158_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/trit-ml/trit/graph"
-	"github.com/trit-ml/trit/internal/safetensors"
+	"github.com/trit-ml/trit/internal/llamatest"
 	"github.com/trit-ml/trit/models/bitnet158"
 	"github.com/trit-ml/trit/models/checkpoint"
 	"github.com/trit-ml/trit/passes"
 )
 
-// llama is a small random model, written as transformers writes one and
-// computed in float64 by code that shares nothing with the framework.
+// llama computes a model in float64, by code that shares nothing with the
+// framework.
 type llama struct {
-	vocab, hidden, ffn, layers, heads, kv int
-	theta, eps                            float64
-	tied                                  bool
-	w                                     map[string][]float32
-	dims                                  map[string][]int
+	llamatest.Model
+	w map[string]graph.Tensor
 }
 
-func newLlama(tied bool, kv int, theta, eps float64) *llama {
-	m := &llama{vocab: 23, hidden: 16, ffn: 24, layers: 2, heads: 4, kv: kv, theta: theta, eps: eps, tied: tied,
-		w: map[string][]float32{}, dims: map[string][]int{}}
-	r := rand.New(rand.NewPCG(7, uint64(kv)))
-	add := func(name string, mean, std float64, dims ...int) {
-		n, _ := graph.Count(dims)
-		v := make([]float32, n)
-		for i := range v {
-			v[i] = float32(mean + std*r.NormFloat64())
-		}
-		m.w[name], m.dims[name] = v, dims
-	}
-	hd := m.hidden / m.heads
-	add("model.embed_tokens.weight", 0, 0.5, m.vocab, m.hidden)
-	for l := range m.layers {
-		p := fmt.Sprintf("model.layers.%d.", l)
-		add(p+"input_layernorm.weight", 1, 0.1, m.hidden)
-		add(p+"self_attn.q_proj.weight", 0, 0.3, m.hidden, m.hidden)
-		add(p+"self_attn.k_proj.weight", 0, 0.3, kv*hd, m.hidden)
-		add(p+"self_attn.v_proj.weight", 0, 0.3, kv*hd, m.hidden)
-		add(p+"self_attn.o_proj.weight", 0, 0.3, m.hidden, m.hidden)
-		add(p+"post_attention_layernorm.weight", 1, 0.1, m.hidden)
-		add(p+"mlp.gate_proj.weight", 0, 0.3, m.ffn, m.hidden)
-		add(p+"mlp.up_proj.weight", 0, 0.3, m.ffn, m.hidden)
-		add(p+"mlp.down_proj.weight", 0, 0.3, m.hidden, m.ffn)
-	}
-	add("model.norm.weight", 1, 0.1, m.hidden)
-	if !tied {
-		add("lm_head.weight", 0, 0.3, m.vocab, m.hidden)
-	}
-	return m
-}
-
-func (m *llama) write(t *testing.T, dir string) {
-	t.Helper()
-	config, err := json.Marshal(map[string]any{
-		"architectures": []string{"LlamaForCausalLM"}, "model_type": "llama", "torch_dtype": "float32", "hidden_act": "silu",
-		"vocab_size": m.vocab, "hidden_size": m.hidden, "intermediate_size": m.ffn, "num_hidden_layers": m.layers,
-		"num_attention_heads": m.heads, "num_key_value_heads": m.kv, "rms_norm_eps": m.eps, "rope_theta": m.theta,
-		"max_position_embeddings": 64, "tie_word_embeddings": m.tied, "bos_token_id": 1, "eos_token_id": 2,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "config.json"), config, 0o666); err != nil {
-		t.Fatal(err)
-	}
-	var entries []safetensors.Entry
-	for name, v := range m.w {
-		entries = append(entries, safetensors.EntryOf(name, graph.FromF32(v, m.dims[name]...)))
-	}
-	if err := safetensors.WriteFile(filepath.Join(dir, "model.safetensors"), entries, nil); err != nil {
-		t.Fatal(err)
-	}
+func newLlama(t *testing.T, tied bool, kv int, theta, eps float64) (*llama, string) {
+	m, dir := llamatest.Model{Vocab: 23, Hidden: 16, FFN: 24, Layers: 2, Heads: 4, KVHeads: kv, Theta: theta, Eps: eps, Tied: tied, Std: 0.3, Seed: 7}, t.TempDir()
+	return &llama{m, m.Write(t, dir)}, dir
 }
 
 // linear is W·x.
 func (m *llama) linear(name string, x []float64) []float64 {
-	w, out := m.w[name], make([]float64, m.dims[name][0])
+	w, out := m.w[name], make([]float64, m.w[name].Dims[0])
 	for i := range out {
 		for j, v := range x {
-			out[i] += float64(w[i*len(x)+j]) * v
+			out[i] += float64(w.F32()[i*len(x)+j]) * v
 		}
 	}
 	return out
@@ -101,7 +43,7 @@ func (m *llama) norm(name string, x []float64) []float64 {
 	}
 	out := make([]float64, len(x))
 	for i, v := range x {
-		out[i] = float64(m.w[name][i]) * v / math.Sqrt(sq/float64(len(x))+m.eps)
+		out[i] = float64(m.w[name].F32()[i]) * v / math.Sqrt(sq/float64(len(x))+m.Eps)
 	}
 	return out
 }
@@ -110,7 +52,7 @@ func (m *llama) norm(name string, x []float64) []float64 {
 func (m *llama) rotate(x []float64, pos, hd int) {
 	for h := 0; h < len(x); h += hd {
 		for i := range hd / 2 {
-			sin, cos := math.Sincos(float64(pos) * math.Pow(m.theta, -2*float64(i)/float64(hd)))
+			sin, cos := math.Sincos(float64(pos) * math.Pow(m.Theta, -2*float64(i)/float64(hd)))
 			a, b := x[h+i], x[h+i+hd/2]
 			x[h+i], x[h+i+hd/2] = a*cos-b*sin, b*cos+a*sin
 		}
@@ -119,12 +61,12 @@ func (m *llama) rotate(x []float64, pos, hd int) {
 
 // logits of each token of one sequence.
 func (m *llama) logits(ids []int32) []float64 {
-	hd := m.hidden / m.heads
+	hd := m.Hidden / m.Heads
 	xs := make([][]float64, len(ids))
 	for i, id := range ids {
-		xs[i] = make([]float64, m.hidden)
+		xs[i] = make([]float64, m.Hidden)
 		for j := range xs[i] {
-			xs[i][j] = float64(m.w["model.embed_tokens.weight"][int(id)*m.hidden+j])
+			xs[i][j] = float64(m.w["model.embed_tokens.weight"].F32()[int(id)*m.Hidden+j])
 		}
 	}
 	plus := func(x, y []float64) {
@@ -132,7 +74,7 @@ func (m *llama) logits(ids []int32) []float64 {
 			x[i] += y[i]
 		}
 	}
-	for l := range m.layers {
+	for l := range m.Layers {
 		p := fmt.Sprintf("model.layers.%d.", l)
 		var ks, vs [][]float64
 		for i, x := range xs {
@@ -141,9 +83,9 @@ func (m *llama) logits(ids []int32) []float64 {
 			m.rotate(q, i, hd)
 			m.rotate(k, i, hd)
 			ks, vs = append(ks, k), append(vs, m.linear(p+"self_attn.v_proj.weight", n))
-			o := make([]float64, m.hidden)
-			for h := range m.heads {
-				g := h / (m.heads / m.kv) * hd
+			o := make([]float64, m.Hidden)
+			for h := range m.Heads {
+				g := h / (m.Heads / m.KVHeads) * hd
 				weights, sum := make([]float64, i+1), 0.0
 				for j := range weights {
 					var dot float64
@@ -169,7 +111,7 @@ func (m *llama) logits(ids []int32) []float64 {
 		}
 	}
 	head := "lm_head.weight"
-	if m.tied {
+	if m.Tied {
 		head = "model.embed_tokens.weight"
 	}
 	var out []float64
@@ -187,8 +129,7 @@ func TestFloatLlama(t *testing.T) {
 		kv         int
 		theta, eps float64
 	}{{true, 4, 10000, 1e-6}, {false, 2, 500000, 1e-5}, {true, 1, 100, 1e-2}} {
-		m, dir := newLlama(c.tied, c.kv, c.theta, c.eps), t.TempDir()
-		m.write(t, dir)
+		m, dir := newLlama(t, c.tied, c.kv, c.theta, c.eps)
 		ck, err := checkpoint.Open(dir, checkpoint.FullPrecision())
 		if err != nil {
 			t.Fatal(err)
@@ -217,8 +158,7 @@ func TestFloatLlama(t *testing.T) {
 }
 
 func TestFromFloat(t *testing.T) {
-	m, dir := newLlama(true, 2, 10000, 1e-6), t.TempDir()
-	m.write(t, dir)
+	_, dir := newLlama(t, true, 2, 10000, 1e-6)
 	ck, err := checkpoint.Open(dir, checkpoint.FullPrecision())
 	if err != nil {
 		t.Fatal(err)
