@@ -27,7 +27,14 @@
 // into the residual stream divided by √(number of them). Embeddings are larger,
 // 1/√width by default: a tied head then starts with logits of about 1. Vectors
 // (norm weights) are 1. Each parameter has its own generator, seeded with Config.Seed and its
-// name. With Config.From, weights come from a checkpoint with masters instead.
+// name.
+//
+// With Config.From, weights come from a checkpoint instead: one with masters, or a
+// Llama model without quantization, which becomes ternary (Config.Convert). With
+// Config.LoRA the checkpoint stays as it is, and may hold ternary codes; adapters
+// are trained beside it. With Config.Distill a teacher runs in the same step.
+// Training data are texts, or conversations of which the answers are learned
+// (data.Config.Format).
 //
 // # What a run folder holds
 //
@@ -40,6 +47,9 @@
 //	run/metrics.csv, weights.csv, tensorboard/              curves, see below
 //	run/data/                                               tokenized texts, made again if lost
 //	run/lock                                                held by the process that trains
+//
+// A run with adapters has adapter_config.json and adapter_model.safetensors, in
+// PEFT's form, in place of config.json and model.safetensors.
 //
 // So run/ itself opens as a model, in trit and in transformers. Tensors of more
 // than Config.ShardBytes are cut into model-00001-of-00003.safetensors and so

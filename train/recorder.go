@@ -14,7 +14,7 @@ import (
 )
 
 // metricColumns are those of metrics.csv; a row is a step.
-var metricColumns = []string{record.StepColumn, "epoch", "tokens", "seconds", "loss", "bits_per_byte", "grad_norm", "lr", "decay", "tokens_per_second", "valid_loss", "valid_bits_per_byte"}
+var metricColumns = []string{record.StepColumn, "epoch", "tokens", "seconds", "loss", "bits_per_byte", "grad_norm", "lr", "decay", "tokens_per_second", "valid_loss", "valid_bits_per_byte", "objective"}
 
 // recorder writes a run's curves to its folder: metrics.csv, weights.csv and
 // TensorBoard's files. What cannot be written is reported once and leaves a gap;
@@ -107,6 +107,7 @@ func (r *recorder) flushRow() {
 	}
 	r.point(e.Step, e.Step%max(r.boardEvery, 1) == 0,
 		tfevents.Scalar{Tag: "loss/train", Value: float32(e.Loss)},
+		tfevents.Scalar{Tag: "loss/objective", Value: float32(e.Objective)},
 		tfevents.Scalar{Tag: "bits_per_byte/train", Value: float32(e.BitsPerByte)},
 		tfevents.Scalar{Tag: "optimizer/learning_rate", Value: float32(e.LR)},
 		tfevents.Scalar{Tag: "optimizer/weight_decay", Value: float32(e.Decay)},
@@ -121,7 +122,7 @@ func (r *recorder) flushRow() {
 	}
 	cells := []string{record.Number(e.Epoch), strconv.FormatInt(e.Tokens, 10),
 		strconv.FormatFloat(r.seconds+e.Elapsed.Seconds(), 'f', 3, 64)}
-	for _, v := range []float64{e.Loss, e.BitsPerByte, e.GradNorm, e.LR, e.Decay, math.Round(e.TokensPerSecond), valid, bits} {
+	for _, v := range []float64{e.Loss, e.BitsPerByte, e.GradNorm, e.LR, e.Decay, math.Round(e.TokensPerSecond), valid, bits, e.Objective} {
 		cells = append(cells, record.Number(v))
 	}
 	r.check(metricsFile, r.metrics.Append(e.Step, cells...))
