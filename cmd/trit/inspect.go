@@ -7,6 +7,7 @@ import (
 
 	"github.com/trit-ml/trit/engine"
 	"github.com/trit-ml/trit/models/checkpoint"
+	"github.com/trit-ml/trit/ops/ternary"
 )
 
 type inspectCmd struct {
@@ -92,6 +93,11 @@ func (c *inspectCmd) statistics(e *env, m *engine.Model) error {
 			if c.Validate {
 				bad += c.finite(e, m.Checkpoint, s)
 			}
+			if s.Linear {
+				if err := countGroups(&count, m, s.Name); err != nil {
+					return err
+				}
+			}
 			continue
 		}
 		l, err := m.Checkpoint.Linear(s.Name)
@@ -135,6 +141,25 @@ func (c *inspectCmd) statistics(e *env, m *engine.Model) error {
 	if c.Validate {
 		fmt.Fprintln(e.out, "valid: every tensor was read, every value is finite")
 	}
+	return nil
+}
+
+// countGroups counts the codes of masters that have a scale for each group.
+func countGroups(count *[3]int, m *engine.Model, name string) error {
+	t, err := m.Checkpoint.Tensor(name)
+	if err == nil {
+		t, err = t.ToF32()
+	}
+	if err != nil {
+		return err
+	}
+	ternary.ScaleAttrs{Group: m.Config.Group}.Groups(t.F32(), func(_, _ int, w []float32) {
+		s := ternary.InverseScale(w)
+		for _, v := range w {
+			count[ternary.Code(v, s)+1]++
+		}
+	})
+	m.Checkpoint.Forget(name)
 	return nil
 }
 
