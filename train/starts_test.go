@@ -423,3 +423,22 @@ func score(t *testing.T, e *train.Evaluator, w map[string]graph.Tensor, b *data.
 func declareModel(m checkpoint.Config) train.Declare {
 	return func(b *graph.Builder, tok layer.Tokens) graph.Value { return bitnet158.Declare(b, m, tok) }
 }
+
+// TestAccumulatedStarts: adapters and a teacher give the same step cut into
+// micro-batches.
+func TestAccumulatedStarts(t *testing.T) {
+	dev := fast(t, 1)
+	base, _ := ternaryBase(t, dev)
+	c := from(t, base, dev)
+	c.LoRA = train.LoRA{Rank: 2}
+	c.Distill = train.Distill{Teacher: base, Temperature: 1, CrossEntropy: 1, Logits: 1, Layer: -1}
+	c.Steps, c.JoinDocuments = 3, true
+	cut := c
+	cut.Dir, cut.Scale.Accumulate = filepath.Join(t.TempDir(), "cut"), 2
+	whole, parts := run(t, c), run(t, cut)
+	for step, loss := range whole.Loss {
+		if d := loss - parts.Loss[step]; d > 1e-4 || d < -1e-4 {
+			t.Errorf("step %d: loss %v, in micro-batches %v", step, loss, parts.Loss[step])
+		}
+	}
+}
