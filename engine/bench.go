@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -49,6 +50,23 @@ type Measured struct {
 	// Read is what a decoded token reads: weights, shared by the batch, as far as
 	// the last step did not skip them, and its own share of the cache.
 	Read int `json:"bytes_per_token,omitempty"`
+	// MACs is the multiplications of ternary weights that a token needs.
+	MACs int `json:"macs_per_token,omitempty"`
+}
+
+// BenchShape is what an engine needs to measure the tests.
+func BenchShape(tests []Test) Shape {
+	s := Shape{Seqs: 1}
+	depths := map[int]bool{}
+	for _, t := range tests {
+		s.Context = max(s.Context, t.Positions())
+		s.Seqs = max(s.Seqs, t.Batch)
+		if t.Depth > 0 {
+			depths[t.Depth] = true
+		}
+	}
+	s.Seqs += len(depths) // each is kept in a sequence of its own
+	return s
 }
 
 // Measure runs a test several times; one run before them warms up.
@@ -78,6 +96,12 @@ func (e *Engine) Again(ctx context.Context, m *Measured) error {
 		}
 		m.Read = (mem.Read-e.Session.Run().Skipped())/m.Batch + e.cacheBytes(mem, m.Depth+m.Tokens/2)
 	}
+	m.MACs = 0
+	for _, spec := range e.Model.Config.Specs() {
+		if spec.Linear {
+			m.MACs += spec.Dims[0] * spec.Dims[1]
+		}
+	}
 	m.Rates = append(m.Rates, float64(m.Tokens*m.Batch)/d.Seconds())
 	m.Median = Median(m.Rates)
 	return nil
@@ -99,6 +123,8 @@ func Median(rates []float64) float64 {
 	return (sorted[n/2] + sorted[(n-1)/2]) / 2
 }
 
+// measure runs a test once. The tokens before it are read once for all tests of
+// that depth and stay in the cache, where each run copies what it needs.
 func (e *Engine) measure(ctx context.Context, t Test) (time.Duration, error) {
 	s := e.Session
 	var seqs []runtime.Seq
@@ -107,52 +133,28 @@ func (e *Engine) measure(ctx context.Context, t Test) (time.Duration, error) {
 			s.End(q)
 		}
 	}()
-	want := runtime.Top(1) // whole heads give all logits anyway
-	token := func(i int) int32 { return int32((uint64(i)*2654435761 + 12345) % uint64(s.Vocab())) }
-	tokens := func(n int) []int32 {
-		ids := make([]int32, n)
-		for i := range ids {
-			ids[i] = token(i)
-		}
-		return ids
-	}
-	drain := func() error {
-		for {
-			more, err := s.Step(ctx)
-			if err != nil || !more {
-				return err
-			}
-		}
-	}
 	for range t.Batch {
-		q, err := s.Open()
+		q, err := e.begun(ctx, t.Depth)
 		if err != nil {
 			return 0, err
 		}
 		seqs = append(seqs, q)
-		if t.Depth > 0 {
-			if err := s.Feed(q, runtime.NoLogits, tokens(t.Depth)...); err != nil {
-				return 0, err
-			}
-		}
 	}
-	if err := drain(); err != nil {
-		return 0, err
-	}
+	want := runtime.Top(1) // whole heads give all logits anyway
 	began := time.Now()
 	if !t.Decode {
 		for _, q := range seqs {
-			if err := s.Feed(q, want, tokens(t.Tokens)...); err != nil {
+			if err := s.Feed(q, want, e.benchTokens(t.Tokens)...); err != nil {
 				return 0, err
 			}
 		}
-		err := drain()
+		err := e.drain(ctx)
 		return time.Since(began), err
 	}
 	for i := range t.Tokens {
 		for _, q := range seqs {
 			// The next token depends on the last logits, as it would in use.
-			id := token(i)
+			id := benchToken(i, s.Vocab())
 			if l := s.Logits(q); l != nil {
 				id = argmax(l)
 			}
@@ -160,12 +162,58 @@ func (e *Engine) measure(ctx context.Context, t Test) (time.Duration, error) {
 				return 0, err
 			}
 		}
-		if err := drain(); err != nil {
+		if err := e.drain(ctx); err != nil {
 			return 0, err
 		}
 	}
 	return time.Since(began), nil
 }
+
+// begun opens a sequence that has read depth tokens.
+func (e *Engine) begun(ctx context.Context, depth int) (runtime.Seq, error) {
+	if depth == 0 {
+		return e.Session.Open()
+	}
+	q, ok := e.begins[depth]
+	if !ok {
+		var err error
+		if q, err = e.Session.Open(); err != nil {
+			return 0, err
+		}
+		if err = e.Session.Feed(q, runtime.NoLogits, e.benchTokens(depth)...); err == nil {
+			err = e.drain(ctx)
+		}
+		if err != nil {
+			return 0, errors.Join(err, e.Session.End(q))
+		}
+		if e.begins == nil {
+			e.begins = map[int]runtime.Seq{}
+		}
+		e.begins[depth] = q
+	}
+	return e.Session.Fork(q)
+}
+
+// drain steps until nothing waits.
+func (e *Engine) drain(ctx context.Context) error {
+	for {
+		more, err := e.Session.Step(ctx)
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// benchTokens are n tokens to measure with.
+func (e *Engine) benchTokens(n int) []int32 {
+	ids := make([]int32, n)
+	for i := range ids {
+		ids[i] = benchToken(i, e.Session.Vocab())
+	}
+	return ids
+}
+
+func benchToken(i, vocab int) int32 { return int32((uint64(i)*2654435761 + 12345) % uint64(vocab)) }
 
 func argmax(x []float32) int32 {
 	best, at := float32(math.Inf(-1)), 0

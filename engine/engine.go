@@ -21,6 +21,8 @@ type Engine struct {
 	Program *runtime.Program
 	Session *runtime.Session
 	Load    time.Duration // spent compiling and packing
+
+	begins map[int]runtime.Seq // by length: beginnings of benchmarks
 }
 
 // Start compiles the model for a device and loads its weights. Zero fields of
@@ -53,7 +55,7 @@ func (m *Model) Start(ctx context.Context, dev devices.Device, s Shape) (*Engine
 	if err := session.Speculate(runtime.Speculation{Tokens: s.Guess}); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", m.Name, err), session.Close(), prog.Close())
 	}
-	return &Engine{m, prog, session, time.Since(began)}, nil
+	return &Engine{Model: m, Program: prog, Session: session, Load: time.Since(began)}, nil
 }
 
 // Close frees the session and the program, not the model and the device.

@@ -23,7 +23,7 @@ type benchCmd struct {
 	subject
 	Device  string   `help:"Where to run: ${devices}." default:"auto"`
 	Threads []int    `help:"CPU threads, one or more numbers; 0 means all processors." short:"t" default:"0"`
-	Prefill []int    `help:"Prompt lengths." default:"128,512"`
+	Prefill []int    `help:"Prompt lengths; 0: none." default:"128,512"`
 	Decode  int      `help:"Tokens decoded in a test." default:"32"`
 	Depth   []int    `help:"Tokens already in the cache when decoding." default:"0"`
 	Batch   []int    `help:"Sequences decoded at once, at the first depth." default:"1"`
@@ -122,16 +122,18 @@ func (c *benchCmd) run(e *env, m *engine.Model, threads int, r *benchReport) (*b
 	}
 	defer dev.Close()
 	r.Device = dev.Name()
+	run := &benchRun{Threads: flags.threads()}
+	if run.Limits, err = avx.Measure(run.Threads); err != nil {
+		fmt.Fprintln(e.err, "note: no limits to compare with:", err)
+	}
+	resetPeak() // measuring took memory too
 	tests, shape := c.tests()
 	eng, err := m.Start(e.ctx, dev, shape)
 	if err != nil {
 		return nil, err
 	}
 	defer eng.Close()
-	run := &benchRun{Threads: flags.threads(), Load: eng.Load.Seconds()}
-	if run.Limits, err = avx.Measure(run.Threads); err != nil {
-		fmt.Fprintln(e.err, "note: no limits to compare with:", err)
-	}
+	run.Load = eng.Load.Seconds()
 	run.Others = make([]otherEngine, len(c.Compare))
 	for i := range run.Others {
 		run.Others[i].Command = c.Compare[i]
@@ -190,34 +192,29 @@ func (c *benchCmd) tests() (tests []engine.Test, shape engine.Shape) {
 		}
 	}
 	elems := map[string]graph.DType{"f32": graph.F32, "f16": graph.F16, "bf16": graph.BF16}
-	shape = engine.Shape{Seqs: 1, Whole: c.Whole, Cache: elems[c.Cache]}
-	for _, t := range tests {
-		shape.Context = max(shape.Context, t.Positions())
-		shape.Seqs = max(shape.Seqs, t.Batch)
-	}
+	shape = engine.BenchShape(tests)
+	shape.Whole, shape.Cache = c.Whole, elems[c.Cache]
 	return tests, shape
 }
 
 func (run *benchRun) print(e *env, r *benchReport) error {
-	fmt.Fprintf(e.out, "%s on %s, %d threads, %s: loaded in %.2f s, weights %.1f MB, peak resident %.0f MB, this machine reads %.1f GB/s\n",
-		r.Model, r.Device, run.Threads, r.CPU, run.Load, float64(run.Weights)/1e6, float64(run.PeakRSS)/1e6, run.Limits.ReadGBs)
+	fmt.Fprintf(e.out, "%s on %s, %d threads, %s: loaded in %.2f s, weights %.1f MB, peak resident %.0f MB, this machine reads %.1f GB/s and multiplies %.0f G int8/s\n",
+		r.Model, r.Device, run.Threads, r.CPU, run.Load, float64(run.Weights)/1e6, float64(run.PeakRSS)/1e6, run.Limits.ReadGBs, run.Limits.MACGs)
 	w := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(w, "test\ttokens/s\tMB/token\tGB/s\tof limit\t")
+	fmt.Fprint(w, "test\ttokens/s\tMB/token\tGB/s\tof reading\tof multiplying\t")
 	for _, o := range run.Others {
 		fmt.Fprintf(w, "%s\tratio\t", o.name())
 	}
 	fmt.Fprintln(w)
 	for _, res := range run.Results {
 		fmt.Fprintf(w, "%s\t%.2f\t", res.Name, res.Median)
-		if rate := res.Median * float64(res.Read) / 1e9; res.Read > 0 {
-			fmt.Fprintf(w, "%.1f\t%.1f\t", float64(res.Read)/1e6, rate)
-			if run.Limits.ReadGBs > 0 {
-				fmt.Fprintf(w, "%.0f%%", 100*rate/run.Limits.ReadGBs)
-			}
-			fmt.Fprint(w, "\t")
+		read, macs := res.Median*float64(res.Read)/1e9, res.Median*float64(res.MACs)/1e9
+		if read > 0 {
+			fmt.Fprintf(w, "%.1f\t%.1f\t%s\t", float64(res.Read)/1e6, read, percent(read, run.Limits.ReadGBs))
 		} else {
 			fmt.Fprint(w, "\t\t\t")
 		}
+		fmt.Fprintf(w, "%s\t", percent(macs, run.Limits.MACGs))
 		for _, o := range run.Others {
 			if theirs := o.median(res.Name); theirs > 0 {
 				fmt.Fprintf(w, "%.2f\t%.2f\t", theirs, res.Median/theirs)
@@ -228,6 +225,14 @@ func (run *benchRun) print(e *env, r *benchReport) error {
 		fmt.Fprintln(w)
 	}
 	return w.Flush()
+}
+
+// percent is a as a share of a limit, empty if that is not known.
+func percent(a, limit float64) string {
+	if limit <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.0f%%", 100*a/limit)
 }
 
 // check compares a new report with an old one, test by test.

@@ -87,7 +87,9 @@ func (c *explainCmd) profile(e *env) error {
 	if c.Tokens == 1 {
 		test = engine.Decode(1, c.Depth, c.Batch)
 	}
-	eng, err := m.Start(e.ctx, dev, engine.Shape{Context: test.Positions(), Seqs: test.Batch, Chunk: max(c.Tokens, 512), Cache: graph.F16})
+	shape := engine.BenchShape([]engine.Test{test})
+	shape.Chunk, shape.Cache = max(c.Tokens, 512), graph.F16
+	eng, err := m.Start(e.ctx, dev, shape)
 	if err != nil {
 		return err
 	}
