@@ -45,7 +45,7 @@ type attend struct {
 
 // attendWork is the scratch of one worker.
 type attendWork struct {
-	scores []float32 // [size,splitLen] of one head, or [group,splitLen] of one token
+	scores []float32 // [size,splitLen] of one head, or [heads,splitLen] of one token
 	total  []float32 // [size,group] states
 	span   []float32 // [size] states of one head and span, or [group] of one token
 	// For denseTokens and more: a span's keys or values in f32, and values
@@ -69,7 +69,7 @@ func (u *unit) newAttend(c *devices.Call, s *scratch) *attend {
 	at.work = make([]attendWork, u.threads)
 	for i := range at.work {
 		w := &at.work[i]
-		w.scores = part[float32](s, max(at.size, at.group)*splitLen)
+		w.scores = part[float32](s, max(at.size, a.Heads)*splitLen)
 		w.total = part[float32](s, at.size*at.group*at.stateLen())
 		w.span = part[float32](s, max(at.size, at.group)*at.stateLen())
 		if at.size >= denseTokens {
@@ -78,7 +78,7 @@ func (u *unit) newAttend(c *devices.Call, s *scratch) *attend {
 			w.edge = part[float32](s, asm.SmallEdge)
 		}
 	}
-	if at.s*a.KVHeads <= fewTasks*u.threads && at.splits > 1 {
+	if (at.s <= 2 || at.s*a.KVHeads <= fewTasks*u.threads) && at.splits > 1 {
 		at.parts = part[float32](s, at.s*a.Heads*at.splits*at.stateLen())
 		if at.parts == nil {
 			at.parts = []float32{} // counting: still a spread call
@@ -281,8 +281,55 @@ func (at *attend) span(task, worker int) {
 	if low >= high {
 		return
 	}
+	if from, to := at.bounds(t); to-from >= fewTasks*len(at.work)*splitLen {
+		// There are spans enough: one task takes all heads of a span, so that
+		// memory is read in order.
+		if kv == 0 {
+			at.allHeads(&at.work[worker], t, split, low, high)
+		}
+		return
+	}
 	from := (t*at.a.Heads+kv*at.group)*at.splits + split
 	at.one(&at.work[worker], at.parts[from*at.stateLen():], at.splits*at.stateLen(), t, kv, low, high)
+}
+
+// allHeads is one for all key heads. While it works on a page it asks for the next.
+func (at *attend) allHeads(w *attendWork, t, split, a, b int) {
+	at.pageHeads(t, a, b, &at.keys, &at.values, func(p, row, n, kv int) {
+		at.keys.dot(w.scores[kv*at.group*splitLen+p-a:], splitLen, row, kv*at.hd, n, at.query(t, kv, 0), at.hd, at.group, at.hd)
+	})
+	for h := range at.a.Heads {
+		state := at.part(t, h, split)
+		at.weights(state, w.scores[h*splitLen:][:b-a])
+		clear(state[:at.hd])
+	}
+	ld := at.splits * at.stateLen()
+	at.pageHeads(t, a, b, &at.values, nil, func(p, row, n, kv int) {
+		from := (t*at.a.Heads+kv*at.group)*at.splits + split
+		at.values.accum(at.parts[from*at.stateLen():], ld, w.scores[kv*at.group*splitLen+p-a:], splitLen, row, kv*at.hd, n, at.group, at.hd)
+	})
+}
+
+// pageHeads calls f with the rows of each page of c and each key head. After the
+// last page comes the first one of then.
+func (at *attend) pageHeads(t, a, b int, c, then *cache, f func(p, row, n, kv int)) {
+	for p := a; p < b; {
+		n := min(at.pages.Size-p%at.pages.Size, b-p)
+		row := cacheRow(&at.pages, t, at.seq[t], int32(p))
+		next, ahead := p+n, c
+		if next >= b {
+			next, ahead = a, then
+		}
+		var soon []byte
+		if ahead != nil {
+			soon = ahead.rows(cacheRow(&at.pages, t, at.seq[t], int32(next)), min(at.pages.Size-next%at.pages.Size, b-next))
+		}
+		for kv := range at.a.KVHeads {
+			at.isa.Prefetch(soon[len(soon)*kv/at.a.KVHeads : len(soon)*(kv+1)/at.a.KVHeads])
+			f(p, row, n, kv)
+		}
+		p += n
+	}
 }
 
 func (at *attend) part(t, head, split int) []float32 {

@@ -77,10 +77,11 @@ type cache struct {
 	w    int // elements in a row: all heads
 	f    []float32
 	h    []uint16
+	raw  []byte
 }
 
 func (u *unit) newCache(o devices.Operand) cache {
-	return cache{isa: u.isa, elem: o.Elem, w: o.Last(), f: host.F32(o), h: host.U16(o)}
+	return cache{isa: u.isa, elem: o.Elem, w: o.Last(), f: host.F32(o), h: host.U16(o), raw: host.Bytes(o, o.Bytes())}
 }
 
 // store rounds one token's heads to row.
@@ -107,6 +108,12 @@ func (c *cache) load(dst []float32, row, col int) {
 	case graph.F16:
 		c.isa.F16ToF32(dst, c.h[at:])
 	}
+}
+
+// rows is the memory of n rows.
+func (c *cache) rows(row, n int) []byte {
+	size := c.elem.Size() * c.w
+	return c.raw[row*size:][:n*size]
 }
 
 // dot multiplies m rows of x with n consecutive rows of the cache, of which it

@@ -14,7 +14,13 @@ import (
 // bit for bit: together they go through packed products, alone through spans of
 // their own.
 func TestAttendAlone(t *testing.T) {
-	const s, heads, kv, hd, blocks, size = 70, 6, 2, 24, 50, 16
+	attendAlone(t, 70, 310, 50)
+	attendAlone(t, 9, 3400, 430) // deep enough for tasks of all heads
+}
+
+// attendAlone takes s tokens from a position on in a cache of so many blocks.
+func attendAlone(t *testing.T, s, start, blocks int) {
+	const heads, kv, hd, size = 6, 2, 24, 16
 	table := graph.NewTensor(graph.I32, 2, blocks/2)
 	for i := range table.I32() {
 		table.I32()[i] = int32(i * 7 % blocks)
@@ -28,7 +34,7 @@ func TestAttendAlone(t *testing.T) {
 			}
 			q, seq, pos := floats(3, s, heads*hd), graph.NewTensor(graph.I32, s), graph.NewTensor(graph.I32, s)
 			for i := range s {
-				seq.I32()[i], pos.I32()[i] = int32(i/40), int32(310+i)
+				seq.I32()[i], pos.I32()[i] = int32(i/40), int32(start+i)
 			}
 			together := opCase{name: "together", op: ops.CachedAttentionOp.OpDef, attrs: a, in: []graph.Tensor{q, kc, vc, seq, pos, table}}
 			for _, o := range everyISA {

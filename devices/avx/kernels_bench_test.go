@@ -64,6 +64,50 @@ func BenchmarkAttend(b *testing.B) {
 	}
 }
 
+// BenchmarkAttendCold decodes one token at a depth over the caches of several
+// layers, which together no processor cache holds, and reports GB/s.
+func BenchmarkAttendCold(b *testing.B) {
+	const heads, kv, hd, size, depth, layers = 20, 5, 128, 32, 3072, 12
+	a := ops.AttentionAttrs{Heads: heads, KVHeads: kv}
+	kc := halves(graph.F16, floats(1, depth/size, size, kv*hd))
+	table := graph.NewTensor(graph.I32, 1, depth/size)
+	for i := range table.I32() {
+		table.I32()[i] = int32(i)
+	}
+	c := opCase{op: ops.CachedAttentionOp.OpDef, attrs: a, in: []graph.Tensor{floats(2, 1, heads*hd), kc, kc,
+		graph.NewTensor(graph.I32, 1), graph.FromI32([]int32{depth - 1}, 1), table}}
+	for _, threads := range []int{1, 2} {
+		b.Run(fmt.Sprintf("threads=%d", threads), func(b *testing.B) {
+			d, err := Device(Options{Threads: threads})
+			if err != nil {
+				b.Skip(err)
+			}
+			defer d.Close()
+			k, _, err := devices.NewRegistry(d).Choose(&devices.Call{Op: c.op, Attrs: c.attrs, In: operands(c.in), Out: operands(c.outs(b))})
+			if err != nil {
+				b.Fatal(err)
+			}
+			var ls []devices.Launch
+			for range layers {
+				_, l := c.bind(b, d, k)
+				ls = append(ls, l)
+			}
+			q, _ := d.NewQueue()
+			seq, err := q.Capture(ls)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				if err := seq.Replay(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N*layers*2*len(kc.Data))/b.Elapsed().Seconds()/1e9, "GB/s")
+			b.ReportMetric(b.Elapsed().Seconds()*1e6/float64(b.N*layers), "µs/layer")
+		})
+	}
+}
+
 // BenchmarkAttentionTrain is one layer of training, forward and backward.
 func BenchmarkAttentionTrain(b *testing.B) {
 	const heads, kv, hd, rows, width = 4, 2, 64, 8, 128

@@ -66,6 +66,13 @@ func (isa ISA) heads(dst []float32, lddst int, p []float32, ldp int, w weights, 
 	}
 }
 
+// Prefetch asks for memory that will be read soon.
+func (isa ISA) Prefetch(b []byte) {
+	if isa != Generic && len(b) >= 64 {
+		prefetchLines(&b[0], len(b)/64)
+	}
+}
+
 func accum4(isa ISA, kind dotKind, dst *float32, lddst int, p *float32, ldp int, v *byte, ldv, rows, n, ahead int) {
 	switch {
 	case isa == AVX512 && kind == dotF32:

@@ -57,3 +57,9 @@ func dot4BF16AVX512(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, 
 //
 //go:noescape
 func dot4F16AVX512(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n int, tiles int, ahead int)
+
+// prefetchLines asks for cache lines, one after the other, so that the processor
+// sees where it goes on.
+//
+//go:noescape
+func prefetchLines(p *byte, lines int)

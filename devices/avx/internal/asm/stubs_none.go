@@ -492,6 +492,8 @@ func dot4F16AVX512(y *float32, ldy int, w *byte, ldw int, x *float32, ldx int, n
 	panic(noAssembly)
 }
 
+func prefetchLines(p *byte, lines int) { panic(noAssembly) }
+
 func nonzeroAVX512(offs *uint32, codes *int8, q *int8, groups int, first uint32, stride uint32) int {
 	panic(noAssembly)
 }

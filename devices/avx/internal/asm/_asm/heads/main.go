@@ -72,6 +72,7 @@ func main() {
 	for _, k := range kinds {
 		scores(k, order)
 	}
+	prefetch()
 	Generate()
 }
 
@@ -147,6 +148,18 @@ func scores(k kind, order Mem) {
 		ADDQ(Imm(4*rows), y)
 		Store(y, Param("y")) // registers do not suffice to keep it
 		LEAQ(Mem{Base: w, Index: ldw, Scale: 8}, w)
+	})
+	emit.Ret()
+}
+
+func prefetch() {
+	emit.Func("prefetchLines", "func(p *byte, lines int)",
+		"prefetchLines asks for cache lines, one after the other, so that the processor",
+		"sees where it goes on.")
+	p := emit.Ptr("p")
+	emit.Loop("line", emit.Ptr("lines"), func() {
+		PREFETCHT1(Mem{Base: p})
+		ADDQ(Imm(64), p)
 	})
 	emit.Ret()
 }
