@@ -247,29 +247,6 @@ func (c *compiled) memory() (m Memory, err error) {
 	return m, nil
 }
 
-// PlanStep compiles the programs of a step without running them, and returns
-// what it would hold in memory and what the budget led to. programs, if not nil,
-// is called with each of them.
-func PlanStep(loss *graph.Graph, r Recipe, dev devices.Device, tokens int, programs func(*runtime.Program) error) (Memory, Recomputation, error) {
-	dev, err := r.Scale.join(dev)
-	if err != nil {
-		return Memory{}, Recomputation{}, err
-	}
-	c, err := compile(Objective{Step: loss}, r, dev, tokens/r.Scale.parts())
-	if err != nil {
-		return Memory{}, Recomputation{}, err
-	}
-	m, err := c.memory()
-	if programs != nil {
-		for _, p := range []*runtime.Program{c.step, c.update} {
-			if p != nil && err == nil {
-				err = programs(p)
-			}
-		}
-	}
-	return m, c.Recomputation, errors.Join(err, c.close())
-}
-
 // gather returns every rank's numbers, in the order of ranks. All ranks give as
 // many.
 func (s *Scale) gather(x []float64) ([][]float64, error) {

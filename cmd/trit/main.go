@@ -56,6 +56,14 @@ func main() {
 	os.Exit(code)
 }
 
+// stoppedCode is the exit code after an interrupt.
+const stoppedCode = 130
+
+// exitCode is an error that has been reported; the process ends with it.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
 // run is main without the process: it parses args, runs the verb and returns
 // the exit code.
 func run(ctx context.Context, args []string, out, errw io.Writer) int {
@@ -91,9 +99,12 @@ func run(ctx context.Context, args []string, out, errw io.Writer) int {
 		return 2
 	}
 	if err := k.Run(&env{ctx, out, errw, order}); err != nil {
+		if code := exitCode(0); errors.As(err, &code) {
+			return int(code) // said already
+		}
 		if errors.Is(err, context.Canceled) {
 			fmt.Fprintln(errw, "trit: stopped")
-			return 130
+			return stoppedCode
 		}
 		fmt.Fprintln(errw, "trit:", err)
 		return 1

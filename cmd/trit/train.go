@@ -1,28 +1,36 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 
+	"github.com/trit-ml/trit/devices/inprocess"
+	"github.com/trit-ml/trit/runtime"
 	"github.com/trit-ml/trit/train"
 	"github.com/trit-ml/trit/train/runfile"
 )
 
 type trainCmd struct {
-	Config      string `help:"Settings from a YAML file; flags override it." placeholder:"FILE" type:"existingfile"`
-	PrintConfig bool   `help:"Write the settings in effect as YAML, with comments, and stop."`
-	Resume      bool   `help:"Continue the run in --out from its newest checkpoint; --config and flags change its settings."`
-	Twin        bool   `help:"Train the model and its unquantized twin with each of --seeds, and write the gap to --out."`
-	LogEvery    int    `help:"Steps between lines where output is no terminal." default:"10"`
+	Config       string `help:"Settings from a YAML file; flags override it." placeholder:"FILE" type:"existingfile"`
+	PrintConfig  bool   `help:"Write the settings in effect as YAML, with comments, and stop."`
+	Resume       bool   `help:"Continue the run in --out from its newest checkpoint; --config and flags change its settings."`
+	Twin         bool   `help:"Train the model and its unquantized twin with each of --seeds, and write the gap to --out."`
+	Explain      bool   `help:"Show the memory of a step with and without recomputation, its kernels and its memory plan, and stop."`
+	ExplainRanks int    `help:"With --explain: as on one of so many ranks." default:"1" placeholder:"N"`
+	LogEvery     int    `help:"Steps between lines where output is no terminal." default:"10"`
 	deviceFlags
 	settings
 }
 
 func (trainCmd) Help() string {
 	return `Each setting of the file is a flag too, and the other way around.
+
+Started by mpirun (a build with -tags mpi), every process is a rank: each takes
+its share of the rows of a batch. docs/scaling.md tells more.
 
 Examples:
   trit train --data texts --steps 1000 --out runs/mine
@@ -31,6 +39,9 @@ Examples:
   trit train --config run.yaml --lr 2e-3 --out runs/low
   trit train --resume --out runs/mine --steps 2000
   trit train --data texts --twin --seeds 1,2,3 --twin-lr 2e-3 --out runs/gap
+  trit train --data texts --accumulate 4 --memory 512MB --out runs/lean
+  trit train --explain --preset micro --memory 60MB
+  mpirun -n 2 trit train --data texts --shard-optimizer --threads 1 --out runs/two
   trit run --model runs/mine "Once"`
 }
 
@@ -42,16 +53,23 @@ func (c *trainCmd) Run(e *env) error {
 	if err := c.configure(&cfg); err != nil {
 		return err
 	}
+	if c.Explain {
+		return c.explain(e, &cfg)
+	}
 	if cfg.Dir == "" {
 		return fmt.Errorf("no folder for the run is given: set --out DIR, or out: DIR in the file of --config")
+	}
+	ranks, done, err := c.join(e)
+	if done || err != nil {
+		return err
 	}
 	dev, err := c.open(e)
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
+	cfg.Device, cfg.Scale.Ranks = dev, ranks.communicator()
 	if c.Twin {
-		cfg.Device = dev
 		return c.twins(e, &cfg)
 	}
 	var t *train.Trainer
@@ -63,13 +81,12 @@ func (c *trainCmd) Run(e *env) error {
 			over := runfile.Run{Out: cfg.Dir, Config: *saved}
 			bad = c.configure(&over)
 			*saved = over.Config
-			saved.Device = dev
+			saved.Device, saved.Scale.Ranks = dev, ranks.communicator()
 		})
 		if bad != nil {
 			err = bad
 		}
 	} else {
-		cfg.Device = dev
 		t, err = train.New(cfg.Config)
 	}
 	if err != nil {
@@ -78,8 +95,10 @@ func (c *trainCmd) Run(e *env) error {
 	p := newProgress(e.err, c.LogEvery)
 	err = t.Run(e.ctx, p.event)
 	p.close()
-	whatNext(e, err, cfg.Dir, "")
-	return err
+	if ranks.first() {
+		whatNext(e, err, cfg.Dir, "")
+	}
+	return ranks.end(err)
 }
 
 // whatNext tells a newcomer how to go on.
@@ -90,6 +109,31 @@ func whatNext(e *env, err error, dir, flags string) {
 	case err == nil:
 		fmt.Fprintf(e.err, "%s is a model now: trit run --model %s \"Once\"\n", dir, dir)
 	}
+}
+
+// explain plans the run's step.
+func (c *trainCmd) explain(e *env, cfg *runfile.Run) error {
+	dev, err := c.open(e)
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	cfg.Device = dev
+	if c.ExplainRanks > 1 {
+		cfg.Scale.Ranks = inprocess.Group(c.ExplainRanks)[0]
+	}
+	var programs bytes.Buffer
+	m, r, err := train.Plan(cfg.Config, func(p *runtime.Program) error { return p.Explain(&programs) })
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(e.out, "memory of a step:", m)
+	if r.Nodes > 0 {
+		fmt.Fprintf(e.out, "recomputation: %d bytes before, %d after; %d ops run twice, %.1f%% of a step's estimated cost\n", r.Before, r.After, r.Nodes, 100*r.Cost)
+	}
+	fmt.Fprintln(e.out)
+	_, err = programs.WriteTo(e.out)
+	return err
 }
 
 // configure sets what the file and the flags give, over what cfg holds.

@@ -4,6 +4,9 @@ package mpi
 
 import "errors"
 
+// Built reports whether this program can join processes.
+const Built = false
+
 func load(*library) error {
 	return errors.New("this program was built without MPI: build it for linux or darwin with -tags mpi, or run it without mpirun")
 }

@@ -10,6 +10,9 @@ import (
 	"github.com/ebitengine/purego"
 )
 
+// Built reports whether this program can join processes.
+const Built = true
+
 // libraries are the names under which systems install Open MPI's C library.
 var libraries = map[string][]string{
 	"linux":  {"libmpi.so.40", "libmpi.so"},

@@ -33,6 +33,16 @@ func Launched() (rank, size int, ok bool) {
 	return rank, size, err == nil && rank >= 0 && rank < size
 }
 
+// LocalSize is how many of the processes that mpirun started run on this
+// machine; 1 outside of mpirun.
+func LocalSize() int {
+	n, err := strconv.Atoi(os.Getenv("OMPI_COMM_WORLD_LOCAL_SIZE"))
+	if err != nil || n < 1 {
+		return 1
+	}
+	return n
+}
+
 // library is what is used of Open MPI: addresses of functions and of the objects
 // that its handles point to.
 type library struct {
