@@ -222,6 +222,7 @@ func cases() map[string][]opcheck.Case {
 			{Attrs: ops.Int8, In: []graph.Tensor{f(rows, 5)}, Sym: rows},
 			{Name: "4 bits", Attrs: ops.QuantAttrs{Bits: 4, Round: "even"}, In: []graph.Tensor{f(rows, 5)}, Sym: rows},
 		},
+		"quant.dequant": {{In: []graph.Tensor{opcheck.Codes(r, graph.I8, -127, 127, rows, 5), positive(f(rows, 1))}, Sym: rows}},
 		"quant.fake": {
 			{Attrs: ops.Int8, In: []graph.Tensor{f(rows, 5)}, Sym: rows, Through: []int{0}},
 			{Name: "4 bits", Attrs: ops.QuantAttrs{Bits: 4, Round: "even"}, In: []graph.Tensor{f(rows, 5)}, Sym: rows, Through: []int{0}},

@@ -1,6 +1,8 @@
 package passes
 
 import (
+	"slices"
+
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/ops/bitlinear"
 	"github.com/trit-ml/trit/ops/collective"
@@ -40,6 +42,8 @@ type TrainOptions struct {
 	Plain bool
 	// Warm lets quantization set in gradually; see WarmQuantize.
 	Warm bool
+	// Integer multiplies codes in the forward pass; see IntegerForward.
+	Integer bool
 	Spread
 }
 
@@ -91,10 +95,22 @@ func Train(o TrainOptions) Pipeline {
 	} else {
 		p = append(p, o.update(o.AdamW)...)
 	}
+	if o.Integer {
+		return append(p, Integers(o.Fused...)...)
+	}
 	if len(o.Fused) > 0 {
 		p = append(p, Fuse(o.Fused...))
 	}
 	return p
+}
+
+// Integers is what follows the Train or Eval pipeline where the forward pass
+// multiplies codes: IntegerForward and its fusions, after the given ones. Norms
+// and quantizers stay apart: it would save 0.3 % of a step, and hide a value that
+// is not finite in a code, where a search for the first one does not see it.
+func Integers(fused ...*graph.OpDef) Pipeline {
+	fused = append(slices.Clone(fused), bitlinear.LinearAddOp.OpDef, bitlinear.IntLinearOp.OpDef)
+	return Pipeline{IntegerForward(), Fuse(fused...)}
 }
 
 // Eval is the pipeline for a forward pass in training form, such as a
@@ -132,6 +148,9 @@ var Order = []Constraint{
 	{"grad", "all-reduce", "it sums the gradients among the outputs"},
 	{"all-reduce", "optimizer", "clipping and moments are those of the summed gradients"},
 	{"grad", "optimizer", "the optimizer consumes the gradients among the outputs"},
+	{"grad", "integer-forward", "products of codes have no gradient"},
+	{"fold-transposes", "integer-forward", "it knows one form of a product, that in which weights are stored"},
+	{"integer-forward", "fuse", "the products of codes are what is fused with their scales and residuals"},
 	{"grad", "fuse", "a fused op could not be differentiated"},
 	{"optimizer", "dce", "forward values that no gradient needs are dropped only when it is known what is needed"},
 }

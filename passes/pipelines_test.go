@@ -21,6 +21,7 @@ func pipelines() map[string]passes.Pipeline {
 		"infer":              passes.Infer(passes.InferOptions{Cache: cache, MaxRows: 4, Screen: passes.Screen{Tops: 2, Least: 1}}),
 		"train":              passes.Train(passes.TrainOptions{AdamW: adam, Fused: []*graph.OpDef{}}),
 		"train warm":         passes.Train(passes.TrainOptions{AdamW: adam, Warm: true}),
+		"train integer":      passes.Train(passes.TrainOptions{AdamW: adam, Integer: true}),
 		"train plain":        passes.Train(passes.TrainOptions{AdamW: adam, Plain: true}),
 		"train accumulating": passes.Train(passes.TrainOptions{AdamW: adam, Spread: passes.Spread{Accumulate: true}}),
 		"train on ranks":     passes.Train(passes.TrainOptions{AdamW: adam, Spread: passes.Spread{Ranks: collective.Attrs{Ranks: 2}}}),

@@ -131,7 +131,7 @@ func Default() Config {
 		Rows:      8, Window: 128, Steps: 1000, Seed: 1,
 		Recipe: Recipe{
 			Precision:    F32,
-			Quantization: Quantization{Warmup: WarmupNone, WarmupSteps: 1000},
+			Quantization: Quantization{Warmup: WarmupNone, WarmupSteps: 1000, Forward: ForwardAuto},
 			Optimizer: Optimizer{
 				Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Clip: 1,
 				Schedule: Schedule{Kind: BitNet, Peak: 4e-3, Warmup: 50, Switch: 0.5, Decay: 0.1, Floor: 0.1},

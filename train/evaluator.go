@@ -41,6 +41,7 @@ type Evaluator struct {
 // NewEvaluator compiles a loss (see [Loss]) without gradients, for batches of
 // exactly tokens tokens.
 func NewEvaluator(loss *graph.Graph, r Recipe, dev devices.Device, tokens int) (*Evaluator, error) {
+	r.Quantization.Forward = r.Quantization.forwardOn(dev)
 	g, err := evalGraph(loss, r)
 	if err != nil {
 		return nil, err

@@ -38,7 +38,7 @@ func (r *Recipe) adamw(trained func(param string) bool) passes.AdamW {
 
 // pipeline is the train pipeline of the recipe.
 func (r *Recipe) pipeline(trained func(param string) bool) passes.Pipeline {
-	return passes.Train(passes.TrainOptions{AdamW: r.adamw(trained), Plain: r.Plain, Warm: r.Quantization.warms(), Spread: r.Scale.spread()})
+	return passes.Train(passes.TrainOptions{AdamW: r.adamw(trained), Plain: r.Plain, Warm: r.Quantization.warms(), Integer: r.Quantization.Forward == ForwardInteger, Spread: r.Scale.spread()})
 }
 
 // StepGraph is a whole training step as one graph: params and moments are
@@ -86,7 +86,11 @@ func updateGraph(loss *graph.Graph, r Recipe, trained func(param string) bool, t
 
 // evalGraph is the loss in training form, without gradients.
 func evalGraph(loss *graph.Graph, r Recipe) (*graph.Graph, error) {
-	g, err := passes.Eval(r.Plain).Run(loss, nil)
+	p := passes.Eval(r.Plain)
+	if r.Quantization.Forward == ForwardInteger {
+		p = append(p, passes.Integers()...)
+	}
+	g, err := p.Run(loss, nil)
 	if err != nil {
 		return nil, fmt.Errorf("train: %w", err)
 	}

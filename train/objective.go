@@ -46,6 +46,7 @@ func (o *Objective) params() []*graph.Node {
 // all micro-batches and ranks, and loads the params that are not trained. Weights
 // and moments are zero until SetState.
 func (o Objective) Engine(ctx context.Context, r Recipe, dev devices.Device, tokens int) (*Engine, error) {
+	r.Quantization.Forward = r.Quantization.forwardOn(dev)
 	if err := r.supported(dev); err != nil {
 		return nil, fmt.Errorf("train: %w", err)
 	}

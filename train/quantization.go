@@ -2,8 +2,11 @@ package train
 
 import (
 	"math"
+	"slices"
 
+	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/models/checkpoint"
+	"github.com/trit-ml/trit/ops/ternary"
 )
 
 // The ways in which quantization sets in.
@@ -29,6 +32,7 @@ type Quantization struct {
 
 	Warmup      string  `json:"warmup" flag:"quant-warmup" help:"How quantization sets in: none (whole from the first step), linear, exponential or sigmoid." source:"Mekkouri et al. 2024"`
 	WarmupSteps int     `json:"warmup_steps" flag:"quant-warmup-steps" help:"Steps until it is whole." source:"Mekkouri et al. 2024"`
+	Forward     string  `json:"forward" flag:"forward" help:"How the quantized layers are computed: integer (exact products of codes, as in inference), float (fake quantization), or auto: integer where the device has the kernels."`
 	WarmupK     float64 `json:"warmup_k" flag:"quant-warmup-k" help:"Steepness of exponential and sigmoid; 0: 4 and 20." source:"Mekkouri et al. 2024"`
 }
 
@@ -46,6 +50,27 @@ func (q *Quantization) of(m *checkpoint.Config) {
 // model is the part that belongs to the model.
 func (q *Quantization) model() Quantization {
 	return Quantization{ActBits: q.ActBits, Group: q.Group, Norm: q.Norm}
+}
+
+// How the forward pass multiplies; see passes.IntegerForward.
+const (
+	ForwardAuto    = "auto"
+	ForwardInteger = "integer"
+	ForwardFloat   = "float"
+)
+
+// forwardOn settles auto for a device: integer if it has a kernel of its own for
+// the product of codes with weights that change from step to step.
+func (q *Quantization) forwardOn(dev devices.Device) string {
+	if q.Forward != ForwardAuto && q.Forward != "" {
+		return q.Forward
+	}
+	for _, k := range dev.Kernels() {
+		if k.Op == ternary.MatMulOp.OpDef && len(k.Layouts) == 0 && !slices.ContainsFunc(k.Needs, func(f devices.Feature) bool { return !dev.Has(f) }) {
+			return ForwardInteger
+		}
+	}
+	return ForwardFloat
 }
 
 // warms reports whether λ is an input of the step.
@@ -81,6 +106,11 @@ func (q *Quantization) validate(plain bool, bad func(format string, args ...any)
 	}
 	if plain && q.Norm {
 		bad("norm of a run without quantization: the norms inside projections are part of a quantized model's config.json; leave one of plain and norm out")
+	}
+	switch q.Forward {
+	case "", ForwardAuto, ForwardInteger, ForwardFloat:
+	default:
+		bad("quantization forward %q, want %q, %q or %q", q.Forward, ForwardAuto, ForwardInteger, ForwardFloat)
 	}
 	switch q.Warmup {
 	case "", WarmupNone:

@@ -3,6 +3,7 @@ package train_test
 import (
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -350,4 +351,40 @@ func TestSettingsRefused(t *testing.T) {
 // declared is an architecture that Config.Declare may be.
 func declared(b *graph.Builder, tok layer.Tokens) graph.Value {
 	return bitnet158.Declare(b, checkpoint.Config{}, tok)
+}
+
+// TestForward: products of codes and fake quantization train alike, each with the
+// same bits every time.
+func TestForward(t *testing.T) {
+	dev := fast(t, 2)
+	losses := map[string][]float64{}
+	for _, forward := range []string{train.ForwardInteger, train.ForwardInteger, train.ForwardFloat} {
+		e, w, b := newEngine(t, dev, func(r *train.Recipe) { r.Quantization.Forward = forward })
+		if err := e.SetState(t.Context(), train.State{Weights: w}); err != nil {
+			t.Fatal(err)
+		}
+		var got []float64
+		for range 10 {
+			res, err := e.Step(t.Context(), b, 1e-3, 0.1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, res.Loss)
+		}
+		if old := losses[forward]; old != nil && !slices.Equal(old, got) {
+			t.Errorf("%s: losses %v, then %v", forward, old, got)
+		}
+		losses[forward] = got
+	}
+	a, b := losses[train.ForwardInteger], losses[train.ForwardFloat]
+	if slices.Equal(a, b) {
+		t.Error("both forward passes have the same bits; is the device given no products of codes?")
+	}
+	// A code that lies on a tie may fall to the other side and spread.
+	if d := math.Abs(a[0] - b[0]); d > 1e-4*b[0] {
+		t.Errorf("first losses %v of codes, %v of floats", a[0], b[0])
+	}
+	if d := math.Abs(a[9] - b[9]); d > 0.01*b[9] {
+		t.Errorf("after 10 steps %v of codes, %v of floats", a[9], b[9])
+	}
 }

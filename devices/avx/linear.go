@@ -2,6 +2,7 @@ package avx
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/devices/avx/internal/asm"
@@ -11,11 +12,16 @@ import (
 	"github.com/trit-ml/trit/ops/ternary"
 )
 
-// linearKernels are the products of int8 activations and packed ternary weights,
-// bare and with their epilogues. Integers are exact and an epilogue works on one
-// element, so every split into tasks gives the same bits.
+// linearKernels are the products of int8 activations and ternary weights, bare
+// and with their epilogues. Integers are exact and an epilogue works on one
+// element, so every split into tasks gives the same bits. Weights are packed at
+// load; those that change every step, in training, are plain and become panels
+// in each call.
 func (u *unit) linearKernels() []devices.Kernel {
-	w := ternaryLayout
+	return append(u.linearRows(ternaryLayout), u.linearRows("")...)
+}
+
+func (u *unit) linearRows(w graph.Layout) []devices.Kernel {
 	return []devices.Kernel{
 		u.linearRow(ternary.MatMulOp.OpDef, []graph.Layout{"", w}, nil,
 			func(c *devices.Call) []product {
@@ -43,17 +49,32 @@ func siblings(c *devices.Call) []product {
 }
 
 func (u *unit) linearRow(op *graph.OpDef, layouts []graph.Layout, inPlace []graph.Update, list func(*devices.Call) []product) devices.Kernel {
+	plain, name, cost := !slices.Contains(layouts, ternaryLayout), string(ternaryLayout), u.linearCost
+	if plain {
+		layouts, name, cost = nil, "panels", u.panelsCost
+	}
 	return u.row(devices.Kernel{
-		Name: op.Name + "." + string(ternaryLayout), Op: op, Layouts: layouts, InPlace: inPlace,
+		Name: op.Name + "." + name, Op: op, Layouts: layouts, InPlace: inPlace,
 		Order: "int32", // sums are exact, the rest is element by element
-		Cost:  u.linearCost,
+		Cost:  cost,
 		Scratch: func(c *devices.Call) int {
 			s := &scratch{}
-			u.newLinear(c, list(c), s)
+			u.newLinear(c, list(c), plain, s)
 			return s.size
 		},
-		Bind: func(c *devices.Call) (devices.Launch, error) { return u.bindLinear(c, list(c)) },
+		Bind: func(c *devices.Call) (devices.Launch, error) { return u.bindLinear(c, list(c), plain) },
 	})
+}
+
+// panelsCost is linearCost and the making of panels.
+func (u *unit) panelsCost(c *devices.Call) float64 {
+	cost := u.linearCost(c) + costCall
+	for _, o := range c.In {
+		if o.Elem == graph.Tern {
+			cost += 2 * float64(o.Len()) / rateBytes
+		}
+	}
+	return cost
 }
 
 // linearCost is the larger of the time to read the weights and to multiply.
@@ -73,6 +94,7 @@ func (u *unit) linearCost(c *devices.Call) float64 {
 type product struct {
 	w      devices.Operand
 	packed []byte
+	codes  []int8    // [N,K], of which packed are the panels
 	gamma  []float32 // one element
 	res, y []float32 // [S,N]
 	acc    []int32   // [S,N], instead of y
@@ -95,7 +117,9 @@ type linear struct {
 	scales   []float32 // [S]; nil for bare accumulators
 	s, k     int
 	products []product
+	plain    bool // weights are codes, of which each call makes panels
 	tiles    []tile
+	made     []tile    // the tasks that make panels: rows of a matrix
 	sums     []int32   // [S]: Σ q of each row
 	unpacked [][]byte  // by worker
 	accs     [][]int32 // by worker: the accumulators of a tile
@@ -108,15 +132,16 @@ const (
 	gemvTaskBytes = 64 << 10 // of packed weights in a task of few tokens: microseconds
 	gemmTaskRows  = 64       // unpacked at a time
 	gemmTokens    = 252      // most tokens in a tile: a multiple of the kernels' 6 and 12
+	panelTaskRows = 128      // made into panels by one task
 	fewTokens     = 2        // up to here the packed weights are read per token
 )
 
 // newLinear lays out a call: its tiles and its scratch.
-func (u *unit) newLinear(c *devices.Call, ps []product, mem *scratch) *linear {
-	l := &linear{isa: u.isa, s: c.In[0].Dims[0], k: c.In[0].Dims[1], products: ps}
+func (u *unit) newLinear(c *devices.Call, ps []product, plain bool, mem *scratch) *linear {
+	l := &linear{isa: u.isa, s: c.In[0].Dims[0], k: c.In[0].Dims[1], products: ps, plain: plain}
 	tokens := max(l.s, 1)
 	rows := gemmTaskRows
-	if l.s <= fewTokens {
+	if l.s <= fewTokens && !plain {
 		panel := max(asm.PackedBytes(asm.PanelRows, l.k), 1)
 		rows = max(1, gemvTaskBytes/panel) * asm.PanelRows
 	} else {
@@ -131,12 +156,18 @@ func (u *unit) newLinear(c *devices.Call, ps []product, mem *scratch) *linear {
 	rows = min(rows, ceilDiv(widest, asm.PanelRows)*asm.PanelRows)
 	l.sums = part[int32](mem, l.s)
 	l.accs = parts[int32](mem, u.threads, rows*tokens)
-	if l.s > fewTokens {
+	if l.s > fewTokens || plain {
 		l.unpacked = parts[byte](mem, u.threads, max(asm.TernaryScratch(l.k), asm.TernaryColsScratch(l.k)))
 	} else {
 		l.unpacked = make([][]byte, u.threads)
 	}
 	for i := range ps {
+		if plain {
+			ps[i].packed = part[byte](mem, asm.TernaryPanelsBytes(ps[i].n, l.k))
+			for r := 0; r < ps[i].n; r += panelTaskRows {
+				l.made = append(l.made, tile{product: i, r0: r, r1: min(r+panelTaskRows, ps[i].n)})
+			}
+		}
 		for r := 0; r < ps[i].n; r += rows {
 			for t := 0; t < l.s; t += tokens {
 				l.tiles = append(l.tiles, tile{i, r, min(r+rows, ps[i].n), t, min(t+tokens, l.s)})
@@ -146,14 +177,20 @@ func (u *unit) newLinear(c *devices.Call, ps []product, mem *scratch) *linear {
 	return l
 }
 
-func (u *unit) bindLinear(c *devices.Call, ps []product) (devices.Launch, error) {
-	l := u.newLinear(c, ps, bindScratch(c))
+func (u *unit) bindLinear(c *devices.Call, ps []product, plain bool) (devices.Launch, error) {
+	l := u.newLinear(c, ps, plain, bindScratch(c))
 	l.q = host.I8(c.In[0])
 	if len(c.In) > 2 {
 		l.scales = f32(c.In[1])
 	}
 	for i := range ps {
 		p := &ps[i]
+		if plain {
+			if p.codes = host.I8(p.w); len(p.codes) != p.n*l.k {
+				return nil, fmt.Errorf("weights %d: %d codes are not in host memory", i, p.n*l.k)
+			}
+			continue
+		}
 		p.packed = host.Bytes(p.w, p.bytes(l.k))
 		if p.packed == nil {
 			return nil, fmt.Errorf("weights %d: %d packed bytes are not in host memory", i, p.bytes(l.k))
@@ -161,7 +198,13 @@ func (u *unit) bindLinear(c *devices.Call, ps []product) (devices.Launch, error)
 	}
 	const sumRows = 64
 	return host.Launch{Where: c.Where, Phases: []host.Phase{
-		{Tasks: ceilDiv(l.s, sumRows), Run: func(task, _ int) {
+		{Tasks: ceilDiv(l.s, sumRows) + len(l.made), Run: func(task, _ int) {
+			if sums := ceilDiv(l.s, sumRows); task >= sums {
+				t := &l.made[task-sums]
+				p := &l.products[t.product]
+				l.isa.TernaryPanels(p.packed, p.codes, p.n, l.k, t.r0, t.r1)
+				return
+			}
 			for t := task * sumRows; t < min(l.s, (task+1)*sumRows); t++ {
 				l.sums[t] = asm.SumI8(l.q[t*l.k : (t+1)*l.k])
 			}
@@ -177,7 +220,9 @@ func (l *linear) run(task, worker int) {
 	p := &l.products[t.product]
 	m, n := t.t1-t.t0, t.r1-t.r0
 	acc, q, sums := l.accs[worker][:m*n], l.q[t.t0*l.k:t.t1*l.k], l.sums[t.t0:t.t1]
-	if p.cols {
+	if l.plain {
+		l.isa.TernaryMulPanels(acc, p.packed[asm.TernaryPanelsBytes(t.r0, l.k):], q, sums, m, n, l.k, 0, n, 0, m, l.unpacked[worker])
+	} else if p.cols {
 		l.isa.TernaryColsGEMM(acc, p.packed, q, sums, m, p.n, l.k, t.r0, t.r1, l.unpacked[worker])
 	} else {
 		packed := p.packed[asm.PackedBytes(t.r0, l.k):]

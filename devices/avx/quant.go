@@ -105,6 +105,27 @@ func (u *unit) quantKernels() []devices.Kernel {
 			},
 		}),
 		u.row(devices.Kernel{
+			Name: "quant.dequant.i8", Op: ops.DequantOp.OpDef, Order: "each",
+			Bind: func(c *devices.Call) (devices.Launch, error) {
+				d := c.In[0].Last()
+				q, s, y := host.I8(c.In[0]), f32(c.In[1]), f32(c.Out[0])
+				return rowChunks(c, len(s), d, func(from, to int) {
+					for i := from; i < to; i++ {
+						u.isa.DequantI8(y[i*d:(i+1)*d], q[i*d:(i+1)*d], s[i])
+					}
+				}), nil
+			},
+		}),
+		u.row(devices.Kernel{
+			Name: "ternary.dequant", Op: ternary.DequantOp.OpDef, Order: "each",
+			Bind: func(c *devices.Call) (devices.Launch, error) {
+				t, gamma, y := host.I8(c.In[0]), f32(c.In[1]), f32(c.Out[0])
+				return rowChunks(c, len(y), 1, func(from, to int) {
+					u.isa.DequantTernary(y[from:to], t[from:to], gamma[0])
+				}), nil
+			},
+		}),
+		u.row(devices.Kernel{
 			Name: "ternary.fake.absmean", Op: ternary.FakeOp.OpDef, Order: "sum64x16",
 			InPlace: []graph.Update{{In: 0, Out: 0}},
 			Accept: func(c *devices.Call) error {

@@ -58,7 +58,7 @@ const colsTasks = 4
 
 func (u *unit) newGLUDown(c *devices.Call, mem *scratch) *gluDown {
 	ps := []product{{w: c.In[3], gamma: f32(c.In[4]), res: f32(c.In[5]), y: f32(c.Out[0]), cols: true}}
-	d := &gluDown{linear: u.newLinear(c, ps, mem)}
+	d := &gluDown{linear: u.newLinear(c, ps, false, mem)}
 	d.q = part[int8](mem, d.s*d.k)
 	d.scales = part[float32](mem, d.s)
 	d.rows = parts[float32](mem, u.threads, d.k)

@@ -66,6 +66,8 @@ func Known() map[*graph.OpDef]Op {
 		ternary.FakeOp.OpDef:        {quantize, Tolerance{Each: 1e-5}},
 		ternary.MatMulOp.OpDef:      {ternaryMatMul, exact},
 		ternary.GroupMatMulOp.OpDef: {groupMatMul, exact},
+		ops.DequantOp.OpDef:         {dequant, exact},
+		ternary.DequantOp.OpDef:     {ternaryDequant, exact},
 
 		screen.KeepOp.OpDef:   {keepTop, exact},
 		screen.PlanesOp.OpDef: {screenPlanes, exact},

@@ -57,6 +57,18 @@ func quantize(r *Rand) []Case {
 		Case{Attrs: ternary.AbsMean, In: []graph.Tensor{r.Fill(-0.25, 4, 33)}, Note: "equal"})
 }
 
+func dequant(r *Rand) []Case {
+	return overMatrices(func(n, d int) Case {
+		return Case{Attrs: graph.None{}, In: []graph.Tensor{r.I8(n, d), r.scales(n)}, Rows: []int{0, 1}}
+	})
+}
+
+func ternaryDequant(r *Rand) []Case {
+	return overMatrices(func(n, d int) Case {
+		return Case{Attrs: graph.None{}, In: []graph.Tensor{r.Tern(n, d), r.Fill(0.37)}}
+	})
+}
+
 // products are rows, inner and outer extents of ternary products, around the
 // panels and blocks of packed layouts.
 var products = [][3]int{

@@ -89,3 +89,31 @@ func (isa ISA) FakeQuantTernary(dst, w []float32, s, gamma float32) {
 		dst[i] = float32(min(max(roundI8(w[i]*s), -1), 1)) * gamma
 	}
 }
+
+// DequantI8 writes dst = q/scale: what FakeQuantI8 writes, from its codes.
+func (isa ISA) DequantI8(dst []float32, q []int8, scale float32) {
+	dst = dst[:len(q)]
+	n := 0
+	if isa != Generic {
+		if n = len(q) / 8 * 8; n > 0 {
+			dequantAVX2(&dst[0], &q[0], n/8, scale)
+		}
+	}
+	for i := n; i < len(q); i++ {
+		dst[i] = float32(q[i]) / scale
+	}
+}
+
+// DequantTernary writes dst = code·gamma.
+func (isa ISA) DequantTernary(dst []float32, codes []int8, gamma float32) {
+	dst = dst[:len(codes)]
+	n := 0
+	if isa != Generic {
+		if n = len(codes) / 8 * 8; n > 0 {
+			dequantTernaryAVX2(&dst[0], &codes[0], n/8, gamma)
+		}
+	}
+	for i := n; i < len(codes); i++ {
+		dst[i] = float32(codes[i]) * gamma
+	}
+}

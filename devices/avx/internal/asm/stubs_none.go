@@ -192,6 +192,12 @@ func fakeQuantTernaryAVX2(dst *float32, w *float32, n int, s float32, gamma floa
 	panic(noAssembly)
 }
 
+func dequantAVX2(dst *float32, q *int8, n int, scale float32) { panic(noAssembly) }
+
+func dequantTernaryAVX2(dst *float32, q *int8, n int, gamma float32) { panic(noAssembly) }
+
+func shiftCodesAVX2(b *byte, n int) { panic(noAssembly) }
+
 func addAVX2(dst *float32, a *float32, b *float32, n int) { panic(noAssembly) }
 
 func mulAVX2(dst *float32, a *float32, b *float32, n int) { panic(noAssembly) }

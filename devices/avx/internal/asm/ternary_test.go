@@ -218,3 +218,40 @@ func TestRowRangesAreChecked(t *testing.T) {
 		})
 	}
 }
+
+// TestTernaryPanels multiplies with panels made of codes, in memory that ends
+// where it should.
+func TestTernaryPanels(t *testing.T) {
+	eachISA(t, func(t *testing.T, isa ISA) {
+		r := newRand(11)
+		for i, s := range append(ternaryShapes, [2]int{33, 4119}, [2]int{48, 64}, [2]int{130, 272}) {
+			for _, m := range []int{1, 5, 12, 25} {
+				n, k, front := s[0], s[1], i%2 == 0
+				if m*n*k > 1<<20 {
+					continue
+				}
+				codes, q := guardedCopy(t, randCodes(r, n*k), front), guardedCopy(t, randI8(r, m*k), front)
+				panels, scratch := guarded[byte](t, TernaryPanelsBytes(n, k), front), guarded[byte](t, TernaryScratch(k), front)
+				for j := range panels {
+					panels[j] = 0xa5
+				}
+				for r0 := 0; r0 < n; r0 += 2 * PanelRows {
+					isa.TernaryPanels(panels, codes, n, k, r0, min(n, r0+2*PanelRows))
+				}
+				sums, want := make([]int32, m), []int32(nil)
+				for j := range m {
+					sums[j] = SumI8(q[j*k : (j+1)*k])
+					want = append(want, naive(codes, q[j*k:(j+1)*k], n, k)...)
+				}
+				acc := guarded[int32](t, m*n, front)
+				split := n / 3 / PanelRows * PanelRows
+				isa.TernaryMulPanels(acc, panels, q, sums, m, n, k, 0, split, 0, m, scratch)
+				isa.TernaryMulPanels(acc, panels, q, sums, m, n, k, split, n, 0, m/2, scratch)
+				isa.TernaryMulPanels(acc, panels, q, sums, m, n, k, split, n, m/2, m, scratch)
+				if !slices.Equal(acc, want) {
+					t.Fatalf("m %d, %dx%d differs", m, n, k)
+				}
+			}
+		}
+	})
+}

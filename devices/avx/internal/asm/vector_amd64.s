@@ -530,6 +530,84 @@ vector_end:
 	VZEROUPPER
 	RET
 
+// func dequantAVX2(dst *float32, q *int8, n int, scale float32)
+// Requires: AVX, AVX2
+TEXT ·dequantAVX2(SB), NOSPLIT, $0-28
+	MOVQ         dst+0(FP), AX
+	MOVQ         q+8(FP), CX
+	MOVQ         n+16(FP), DX
+	VBROADCASTSS scale+24(FP), Y0
+	TESTQ        DX, DX
+	JZ           vector_end
+
+vector:
+	VPMOVSXBD (CX), Y1
+	VCVTDQ2PS Y1, Y1
+	VDIVPS    Y0, Y1, Y1
+	VMOVUPS   Y1, (AX)
+	ADDQ      $0x00000020, AX
+	ADDQ      $0x00000008, CX
+	DECQ      DX
+	JNZ       vector
+
+vector_end:
+	VZEROUPPER
+	RET
+
+// func dequantTernaryAVX2(dst *float32, q *int8, n int, gamma float32)
+// Requires: AVX, AVX2
+TEXT ·dequantTernaryAVX2(SB), NOSPLIT, $0-28
+	MOVQ         dst+0(FP), AX
+	MOVQ         q+8(FP), CX
+	MOVQ         n+16(FP), DX
+	VBROADCASTSS gamma+24(FP), Y0
+	TESTQ        DX, DX
+	JZ           vector_end
+
+vector:
+	VPMOVSXBD (CX), Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS    Y0, Y1, Y1
+	VMOVUPS   Y1, (AX)
+	ADDQ      $0x00000020, AX
+	ADDQ      $0x00000008, CX
+	DECQ      DX
+	JNZ       vector
+
+vector_end:
+	VZEROUPPER
+	RET
+
+// func shiftCodesAVX2(b *byte, n int)
+// Requires: AVX, AVX2
+TEXT ·shiftCodesAVX2(SB), NOSPLIT, $0-16
+	MOVQ    b+0(FP), AX
+	MOVQ    n+8(FP), CX
+	VMOVUPS word01010101<>+0(SB), Y0
+	TESTQ   CX, CX
+	JZ      vector_end
+
+vector:
+	VPADDB  (AX), Y0, Y1
+	VMOVDQU Y1, (AX)
+	ADDQ    $0x00000020, AX
+	DECQ    CX
+	JNZ     vector
+
+vector_end:
+	VZEROUPPER
+	RET
+
+DATA word01010101<>+0(SB)/4, $0x01010101
+DATA word01010101<>+4(SB)/4, $0x01010101
+DATA word01010101<>+8(SB)/4, $0x01010101
+DATA word01010101<>+12(SB)/4, $0x01010101
+DATA word01010101<>+16(SB)/4, $0x01010101
+DATA word01010101<>+20(SB)/4, $0x01010101
+DATA word01010101<>+24(SB)/4, $0x01010101
+DATA word01010101<>+28(SB)/4, $0x01010101
+GLOBL word01010101<>(SB), RODATA|NOPTR, $32
+
 // func addAVX2(dst *float32, a *float32, b *float32, n int)
 // Requires: AVX
 TEXT ·addAVX2(SB), NOSPLIT, $0-32

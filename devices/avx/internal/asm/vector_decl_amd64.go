@@ -64,6 +64,21 @@ func quantizeTernaryAVX2(codes *int8, w *float32, groups int, s float32)
 //go:noescape
 func fakeQuantTernaryAVX2(dst *float32, w *float32, n int, s float32, gamma float32)
 
+// dequantAVX2 writes q/scale for n vectors of 8.
+//
+//go:noescape
+func dequantAVX2(dst *float32, q *int8, n int, scale float32)
+
+// dequantTernaryAVX2 writes q·gamma for n vectors of 8.
+//
+//go:noescape
+func dequantTernaryAVX2(dst *float32, q *int8, n int, gamma float32)
+
+// shiftCodesAVX2 adds one to each of n vectors of 32 bytes, in place.
+//
+//go:noescape
+func shiftCodesAVX2(b *byte, n int)
+
 // addAVX2 writes dst = a + b for n vectors of 8.
 //
 //go:noescape

@@ -115,6 +115,10 @@ func TestQuantizeI8(t *testing.T) {
 			if got := isa.FakeQuantI8(fake, gx); got != s {
 				t.Fatalf("FakeQuantI8 scale %v, want %v", got, s)
 			}
+			again := guarded[float32](t, n, front)
+			if isa.DequantI8(again, guardedCopy(t, q, front), s); !slices.Equal(again, fake) {
+				t.Fatalf("DequantI8 of %d: %v, want %v", n, again, fake)
+			}
 			for i := range want {
 				if w := float32(want[i]) / s; math.Float32bits(fake[i]) != math.Float32bits(w) {
 					t.Fatalf("FakeQuantI8 %d of %d: %v, want %v", i, n, fake[i], w)
@@ -133,6 +137,10 @@ func TestQuantizeTernary(t *testing.T) {
 			fake := guarded[float32](t, n, front)
 			isa.QuantizeTernary(codes, w, s)
 			isa.FakeQuantTernary(fake, w, s, gamma)
+			again := guarded[float32](t, n, front)
+			if isa.DequantTernary(again, guardedCopy(t, codes, front), gamma); !slices.Equal(again, fake) {
+				t.Fatalf("DequantTernary of %d: %v, want %v", n, again, fake)
+			}
 			for i, v := range w {
 				want := int8(min(max(math.RoundToEven(float64(v*s)), -1), 1))
 				if codes[i] != want || fake[i] != float32(want)*gamma {

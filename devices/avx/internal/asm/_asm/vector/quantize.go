@@ -24,6 +24,9 @@ func quantizers() {
 	fakeQuant()
 	quantizeTernary(order)
 	fakeQuantTernary()
+	dequant("dequantAVX2", "scale", "dequantAVX2 writes q/scale for n vectors of 8.", VDIVPS)
+	dequant("dequantTernaryAVX2", "gamma", "dequantTernaryAVX2 writes q·gamma for n vectors of 8.", VMULPS)
+	shiftCodes()
 }
 
 // pack stores four vectors of int32 as 32 bytes.
@@ -129,6 +132,36 @@ func fakeQuantTernary() {
 		VMULPS(gamma, v, v)
 		VMOVUPS(v, at(dst, 0))
 		advance(32, w, dst)
+	})
+	emit.Ret()
+}
+
+// dequant applies one operation to codes and a scalar.
+func dequant(name, by, doc string, apply func(ops ...Op)) {
+	emit.Func(name, "func(dst *float32, q *int8, n int, "+by+" float32)", doc)
+	dst, q, n, f := emit.Ptr("dst"), emit.Ptr("q"), emit.Ptr("n"), scalar(by)
+	emit.Loop("vector", n, func() {
+		v := YMM()
+		VPMOVSXBD(Mem{Base: q}, v)
+		VCVTDQ2PS(v, v)
+		apply(f, v, v)
+		VMOVUPS(v, at(dst, 0))
+		advance(32, dst)
+		advance(8, q)
+	})
+	emit.Ret()
+}
+
+// shiftCodes adds one to bytes.
+func shiftCodes() {
+	emit.Func("shiftCodesAVX2", "func(b *byte, n int)",
+		"shiftCodesAVX2 adds one to each of n vectors of 32 bytes, in place.")
+	b, n, one := emit.Ptr("b"), emit.Ptr("n"), constant(word(0x01010101))
+	emit.Loop("vector", n, func() {
+		v := YMM()
+		VPADDB(at(b, 0), one, v)
+		VMOVDQU(v, at(b, 0))
+		advance(32, b)
 	})
 	emit.Ret()
 }
