@@ -33,6 +33,13 @@ type benchCmd struct {
 	Compare []string `help:"Run this command, which prints like llama-bench, after each round and show ratios; may be repeated." placeholder:"CMD" sep:"none"`
 	Against string   `help:"Compare with a report of --json; fail where a test is slower than --slack allows." placeholder:"FILE"`
 	Slack   float64  `help:"How much slower than the report a test may be." default:"0.15"`
+	Train   bool     `help:"Measure training steps in place of inference."`
+	Widths  []int    `help:"--train: widths of the model, at the first window." default:"256"`
+	Windows []int    `help:"--train: tokens in a row, at the first width." default:"128"`
+	Vocabs  []int    `help:"--train: vocabularies, at the first width and window." default:"512,8192"`
+	Layers  int      `help:"--train: layers of the model." default:"4"`
+	Plain   bool     `help:"--train: the unquantized twin."`
+	Forward string   `help:"--train: how quantized layers are computed: auto, integer, float; see trit train." enum:"auto,integer,float" default:"auto"`
 	Write   string   `help:"Write the model to a GGUF file (I2_S) in place of measuring it." placeholder:"FILE"`
 	JSON    string   `help:"Write the results to a file, - for standard output." placeholder:"FILE"`
 }
@@ -45,6 +52,8 @@ Examples:
   trit bench --preset 2b4t --threads 1,2 --depth 0,1024,3072 --batch 1,16 --json out.json
   trit bench --preset 2b4t --against out.json
   trit bench --synthetic 2b4t --write 2b4t.gguf
+  trit bench --train --threads 2 --widths 256,512,1024 --windows 128,512,2048
+  trit bench --train --threads 2 --compare "python3 docs/bench/torch_train.py eager"
   trit bench --model m.gguf --compare "llama-bench -m m.gguf -t 2 -p 128 -n 32 -r 1"`
 }
 
@@ -74,6 +83,9 @@ type benchRun struct {
 }
 
 func (c *benchCmd) Run(e *env) error {
+	if c.Train {
+		return c.runTrain(e)
+	}
 	var old *benchReport
 	if c.Against != "" {
 		var err error
@@ -293,7 +305,7 @@ func readReport(path string) (*benchReport, error) {
 	return r, nil
 }
 
-func writeReport(e *env, path string, r benchReport) error {
+func writeReport(e *env, path string, r any) error {
 	if path == "" {
 		return nil
 	}

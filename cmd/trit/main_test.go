@@ -113,6 +113,14 @@ func TestBench(t *testing.T) {
 	}
 }
 
+func TestBenchTrain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "train.json")
+	ok(t, []string{"d128/v32/64x16", "6N of f32 peak"}, "bench", "--train", "--widths", "128", "--windows", "16", "--vocabs", "32", "--layers", "1", "--runs", "1", "--json", file)
+	if data, err := os.ReadFile(file); err != nil || !bytes.Contains(data, []byte(`"planned_bytes"`)) {
+		t.Errorf("%s, %v", data, err)
+	}
+}
+
 func TestCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
