@@ -113,6 +113,7 @@ type top struct {
 // topToken is what screening knows of a token.
 type topToken struct {
 	step, sum   float64 // x̂ = step·q, sum = Σ q
+	low, lows   float64 // Σ l and Σ |l| of the low bytes l of q
 	norm        float64 // ‖x‖
 	alpha, beta float64 // factors of ‖w‖ and of ‖w−ŵ‖ in the bound
 	cut         float32 // rows that are at most less than this are out
@@ -124,6 +125,7 @@ const (
 	topCode  = 32000 // largest activation code: its high byte must fit
 	// hugeLogit is where sums could overflow on the way.
 	hugeLogit = 1e37
+	crumbMean = 1.5      // of 0 to 3
 	roundUp   = 1 + 1e-6 // more than what float64 and the step to float32 round
 )
 
@@ -173,7 +175,7 @@ func (u *unit) bindTop(c *devices.Call) (devices.Launch, error) {
 // prepare rounds a token's activations to 16 bits.
 func (t *top) prepare(i, worker int) {
 	x, tok, codes := t.x[i*t.k:(i+1)*t.k], &t.tokens[i], t.codes[worker]
-	most, square, lost, sum := 0.0, 0.0, 0.0, 0
+	most, square, lost, sum, low, lows := 0.0, 0.0, 0.0, 0, 0, 0
 	for _, v := range x {
 		most = max(most, math.Abs(float64(v)))
 		square += float64(v) * float64(v)
@@ -192,26 +194,35 @@ func (t *top) prepare(i, worker int) {
 		c := math.RoundToEven(float64(v) * inv)
 		codes[j] = int16(c)
 		sum += int(c)
+		l := int(int8(codes[j]))
+		low += l
+		lows += max(l, -l)
 		d := float64(v) - c*tok.step
 		lost += d * d
 	}
 	asm.SplitI16(t.q[i], codes)
-	tok.sum = float64(sum)
+	tok.sum, tok.low, tok.lows = float64(sum), float64(low), float64(lows)
 	gamma := 1.01 * float64(t.k+8) / (1 << 24)
 	d := math.Sqrt(lost) + 1e-9*tok.norm // differences are rounded
 	tok.alpha = (d + gamma*tok.norm) * roundUp
 	tok.beta = (d + tok.norm) * roundUp
 }
 
-// within is the interval of a row's logit, given what ŵ·x̂ is in steps.
-func (tok *topToken) within(bounds []float32, lost int, steps float64) (least, most float32) {
-	norm := float64(bounds[screen.Norm])
-	a := float64(bounds[screen.Scale]) * tok.step * steps
-	r := norm*tok.alpha + float64(bounds[lost])*tok.beta + math.Abs(a)*(roundUp-1) + 1e-30
-	if !(norm*tok.norm < hugeLogit) || !(r < math.MaxFloat32) {
-		return float32(math.Inf(-1)), float32(math.Inf(1))
+// intervals says what the logits of rows are at least and at most, given what
+// ŵ·x̂ is in steps, give or take blur.
+func (tok *topToken) intervals(least, most []float32, steps []float64, bounds []float32, lost int, blur float64) {
+	least, most = least[:len(steps)], most[:len(steps)]
+	for i, s := range steps {
+		b := bounds[i*screen.Bounds:][:screen.Bounds]
+		norm, unit := float64(b[screen.Norm]), float64(b[screen.Scale])*tok.step
+		a := unit * s
+		r := norm*tok.alpha + float64(b[lost])*tok.beta + (math.Abs(a)*(roundUp-1) + unit*blur) + 1e-30
+		if !(norm*tok.norm < hugeLogit) || !(r < math.MaxFloat32) {
+			least[i], most[i] = float32(math.Inf(-1)), float32(math.Inf(1))
+			continue
+		}
+		least[i], most[i] = float32(a-r), float32(a+r)
 	}
-	return float32(a - r), float32(a + r)
 }
 
 // nibbles is the first look at a chunk of rows.
@@ -226,12 +237,11 @@ func (t *top) nibbles(task, worker int) {
 		for i := range t.tokens {
 			t.isa.ScreenNibbles(acc, t.nib[from*ld:], t.q[i], ceilDiv(to-from, screen.Group), t.cols/screen.NibbleBlock)
 			tok := &t.tokens[i]
-			sums, least, most := t.sums[i][from:to], t.least[i][from:to], t.most[i][from:to]
+			sums := t.sums[i][from:to]
 			for r := range sums {
-				sum := 4 * (256*float64(acc[2*r]) + float64(acc[2*r+1]))
-				sums[r] = sum
-				least[r], most[r] = tok.within(t.bounds[(from+r)*screen.Bounds:][:screen.Bounds], screen.Error4, sum-30*tok.sum)
+				sums[r] = 4*(256*float64(acc[2*r])+float64(acc[2*r+1])) - 30*tok.sum
 			}
+			tok.intervals(t.least[i][from:to], t.most[i][from:to], sums, t.bounds[from*screen.Bounds:], screen.Error4, 0)
 		}
 	}
 }
@@ -251,7 +261,9 @@ func (t *top) runs(task, i int, f func(from, to int)) {
 	}
 }
 
-// crumbs is a closer look at the rows of a chunk that are still in.
+// crumbs is a closer look at the rows of a chunk that are still in. It leaves out
+// the low bytes: crumbs are at most crumbMean away from their middle, and the low
+// bytes of all activations together make no more difference than the roundings.
 func (t *top) crumbs(task, worker int) {
 	acc, ld := t.acc[worker], t.cols/4
 	for i := range t.tokens {
@@ -261,14 +273,15 @@ func (t *top) crumbs(task, worker int) {
 				t.least[i][r] = float32(math.Inf(-1))
 			}
 		}
+		shift := crumbMean*tok.low - crumbMean*tok.sum
 		t.runs(task, i, func(from, to int) {
 			first := from / screen.Group * screen.Group
 			t.isa.ScreenCrumbs(acc, t.crumb[first*ld:], t.q[i], ceilDiv(to-first, screen.Group), t.cols/screen.CrumbBlock)
-			for r := from; r < to; r++ {
-				a := acc[2*(r-first):][:2]
-				steps := t.sums[i][r] + 256*float64(a[0]) + float64(a[1]) - 31.5*tok.sum
-				t.least[i][r], t.most[i][r] = tok.within(t.bounds[r*screen.Bounds:][:screen.Bounds], screen.Error6, steps)
+			sums := t.sums[i][from:to]
+			for r := range sums {
+				sums[r] += 256*float64(acc[from-first+r]) + shift
 			}
+			tok.intervals(t.least[i][from:to], t.most[i][from:to], sums, t.bounds[from*screen.Bounds:], screen.Error6, crumbMean*tok.lows)
 		})
 	}
 }

@@ -13,17 +13,17 @@ const screenGroup = 4
 // ScreenNibbles writes acc[2r], acc[2r+1] = Σ w·high, Σ w·low for the rows of some
 // groups, back to back. The sums must fit an int32: up to 2^20 columns do.
 func (isa ISA) ScreenNibbles(acc []int32, w []byte, q []int8, groups, blocks int) {
-	isa.screen(acc, w, q, groups, blocks, 4)
+	isa.screen(acc[:2*screenGroup*groups], w, q, groups, blocks, 4)
 }
 
-// ScreenCrumbs is ScreenNibbles for crumbs.
+// ScreenCrumbs writes acc[r] = Σ w·high for the rows of some groups.
 func (isa ISA) ScreenCrumbs(acc []int32, w []byte, q []int8, groups, blocks int) {
-	isa.screen(acc, w, q, groups, blocks, 2)
+	isa.screen(acc[:screenGroup*groups], w, q, groups, blocks, 2)
 }
 
 func (isa ISA) screen(acc []int32, w []byte, q []int8, groups, blocks, bits int) {
 	ld := 64 * blocks
-	acc, w, q = acc[:2*screenGroup*groups], w[:screenGroup*groups*ld], q[:ld*16/bits]
+	w, q = w[:screenGroup*groups*ld], q[:ld*16/bits]
 	switch {
 	case groups == 0:
 	case blocks == 0:
@@ -43,7 +43,8 @@ func (isa ISA) screen(acc []int32, w []byte, q []int8, groups, blocks, bits int)
 
 func screenGeneric(acc []int32, w []byte, q []int8, blocks, bits int) {
 	columns := 64 * 8 / bits
-	for r := range len(acc) / 2 {
+	bytes := bits / 2 // of activations: both, or the high one
+	for r := range len(acc) / bytes {
 		group := w[r/screenGroup*screenGroup*64*blocks:]
 		var high, low int32
 		for i := range blocks * columns {
@@ -53,7 +54,10 @@ func screenGeneric(acc []int32, w []byte, q []int8, blocks, bits int) {
 			high += u * int32(q[at])
 			low += u * int32(q[at+128])
 		}
-		acc[2*r], acc[2*r+1] = high, low
+		acc[bytes*r] = high
+		if bytes == 2 {
+			acc[bytes*r+1] = low
+		}
 	}
 }
 

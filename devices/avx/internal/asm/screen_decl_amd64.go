@@ -4,26 +4,26 @@
 
 package asm
 
-// screenNibblesAVX512 writes, for groups of 4 rows, the sums with the high bytes and with
-// the low bytes of q over blocks of 128 columns.
+// screenNibblesAVX512 writes, for groups of 4 rows, the sums with the high bytes and with the low bytes
+// of q over blocks of 128 columns.
 //
 //go:noescape
 func screenNibblesAVX512(acc *int32, w *byte, q *int8, blocks int, groups int)
 
-// screenNibblesAVX2 writes, for groups of 4 rows, the sums with the high bytes and with
-// the low bytes of q over blocks of 128 columns.
+// screenNibblesAVX2 writes, for groups of 4 rows, the sums with the high bytes and with the low bytes
+// of q over blocks of 128 columns.
 //
 //go:noescape
 func screenNibblesAVX2(acc *int32, w *byte, q *int8, blocks int, groups int)
 
-// screenCrumbsAVX512 writes, for groups of 4 rows, the sums with the high bytes and with
-// the low bytes of q over blocks of 256 columns.
+// screenCrumbsAVX512 writes, for groups of 4 rows, the sums with the high bytes
+// of q over blocks of 256 columns.
 //
 //go:noescape
 func screenCrumbsAVX512(acc *int32, w *byte, q *int8, blocks int, groups int)
 
-// screenCrumbsAVX2 writes, for groups of 4 rows, the sums with the high bytes and with
-// the low bytes of q over blocks of 256 columns.
+// screenCrumbsAVX2 writes, for groups of 4 rows, the sums with the high bytes
+// of q over blocks of 256 columns.
 //
 //go:noescape
 func screenCrumbsAVX2(acc *int32, w *byte, q *int8, blocks int, groups int)
