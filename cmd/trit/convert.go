@@ -15,14 +15,14 @@ type convertCmd struct {
 	Dst      string `arg:"" help:"Folder or file to write; it must not exist."`
 	To       string `help:"Form to write: ${forms}. By default offline, or i2_s if DST ends in .gguf."`
 	Arch     string `help:"GGUF architecture name; by default it follows the model."`
-	Float    string `help:"Type of embedding and head in a GGUF: f32, f16 or bf16; by default as they are."`
+	Float    string `help:"Type of embedding and head: f32, f16 or bf16; by default as they are."`
 	Rounding bool   `help:"Allow types that do not hold every value exactly."`
 	Verify   bool   `help:"Read the result again and compare every value."`
 	Adapter  string `help:"Merge a low-rank adapter into the weights, which are ternary again after it: most of a small one is lost, and how much is said." placeholder:"DIR"`
 }
 
 func (convertCmd) Help() string {
-	return "Examples:\n  trit convert runs/mine mine.gguf --verify\n  trit convert mine.gguf mine-hf --to offline\n  trit convert runs/mine merged --to online --adapter runs/tuned"
+	return "Examples:\n  trit convert runs/mine mine.gguf --verify\n  trit convert mine.gguf mine-hf --to offline\n  trit convert runs/mine small --float bf16 --rounding\n  trit convert runs/mine merged --to online --adapter runs/tuned"
 }
 
 func (c *convertCmd) Run(e *env) error {

@@ -16,8 +16,8 @@ type ConvertOptions struct {
 	// To names the form: "online" and "offline" are Hugging Face folders, all
 	// others GGUF files by the type of their projections; see GGUFOptions.Type.
 	To string
-	// Arch, Float, Rounding and Vocab are those of GGUFOptions, Scale and Files
-	// those of FolderOptions.
+	// Arch and Vocab are those of GGUFOptions, Scale and Files those of
+	// FolderOptions, Float and Rounding those of both.
 	Arch     string
 	Float    graph.DType
 	Rounding bool
@@ -47,7 +47,9 @@ func Convert(ctx context.Context, m *Model, dst string, o ConvertOptions) error 
 		if o.To == "offline" {
 			form = Ternary
 		}
-		err = WriteFolder(ctx, m, dst, FolderOptions{Form: form, Scale: o.Scale, Files: o.Files, Progress: o.Progress})
+		err = WriteFolder(ctx, m, dst, FolderOptions{
+			Form: form, Scale: o.Scale, Float: o.Float, Rounding: o.Rounding, Files: o.Files, Progress: o.Progress,
+		})
 	default:
 		err = WriteGGUF(ctx, m, dst, GGUFOptions{
 			Type: o.To, Arch: o.Arch, Float: o.Float, Rounding: o.Rounding, Vocab: o.Vocab, Progress: o.Progress,

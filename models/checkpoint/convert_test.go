@@ -108,6 +108,47 @@ func TestRoundingIsOnlyOnRequest(t *testing.T) {
 	}
 }
 
+// TestFolderWithSmallerEmbedding writes embedding and head, and nothing else, in
+// half the bytes.
+func TestFolderWithSmallerEmbedding(t *testing.T) {
+	ctx := t.Context()
+	m := open(t, golden3(t, "offline"))
+	dir := filepath.Join(t.TempDir(), "small")
+	o := ConvertOptions{To: "offline", Float: graph.BF16}
+	if err := Convert(ctx, m, dir, o); err == nil || !strings.Contains(err.Error(), "model.embed_tokens.weight") {
+		t.Fatalf("rounded without leave: %v", err)
+	}
+	o.Rounding = true
+	if err := Convert(ctx, m, dir, o); err != nil {
+		t.Fatal(err)
+	}
+	got := open(t, dir)
+	for _, s := range m.specs {
+		if s.Linear {
+			a, x := ternaryOf(t, m, s.Name)
+			b, y := ternaryOf(t, got, s.Name)
+			if !slices.Equal(a.I8(), b.I8()) || x != y {
+				t.Errorf("%s: codes or scale changed", s.Name)
+			}
+			continue
+		}
+		want, err := m.Tensor(s.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(s.Dims) == 2 {
+			want = Round(want, graph.BF16)
+		}
+		b, err := got.Tensor(s.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.Elem != want.Elem || !slices.Equal(b.Data, want.Data) {
+			t.Errorf("%s: %v became %v, or other values", s.Name, want.Elem, b.Elem)
+		}
+	}
+}
+
 // golden3 is the model in float32, whose floats and scales no half type holds.
 func golden3(t *testing.T, form string) string {
 	return filepath.Join(published(t)[2], form)

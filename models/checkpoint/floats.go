@@ -113,3 +113,15 @@ func firstDifference(a, b graph.Tensor) int {
 	}
 	return -1
 }
+
+// canRound refuses a type that does not hold every value of t, unless rounding
+// is allowed.
+func canRound(t graph.Tensor, elem graph.DType, rounding bool) error {
+	if rounding || t.Elem == elem || elem == graph.F32 && (t.Elem == graph.F16 || t.Elem == graph.BF16) {
+		return nil
+	}
+	if _, exact := Narrow(t, elem); !exact {
+		return fmt.Errorf("%v does not hold all its values exactly; keep %v or allow rounding", elem, t.Elem)
+	}
+	return nil
+}

@@ -191,10 +191,8 @@ func (w *ggufWriter) addFloat(s Spec) error {
 	if !ok {
 		return fmt.Errorf("floats cannot be written as %v", elem)
 	}
-	if !w.o.Rounding && !widens(t.Elem, elem) {
-		if _, exact := Narrow(t, elem); !exact {
-			return fmt.Errorf("%v does not hold all its values exactly; keep %v or allow rounding", elem, t.Elem)
-		}
+	if err := canRound(t, elem, w.o.Rounding); err != nil {
+		return err
 	}
 	w.entries = append(w.entries, gguf.Entry{Name: ggufName(s.Name), Type: typ, Dims: s.Dims, Load: func() ([]byte, error) {
 		t, err := w.m.src.float(s)
@@ -204,11 +202,6 @@ func (w *ggufWriter) addFloat(s Spec) error {
 		return Round(t, elem).Data, w.step(s)
 	}})
 	return nil
-}
-
-// widens reports whether every value of from is one of to.
-func widens(from, to graph.DType) bool {
-	return from == to || to == graph.F32 && (from == graph.F16 || from == graph.BF16)
 }
 
 func (w *ggufWriter) addLinear(s Spec) error {

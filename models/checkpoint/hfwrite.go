@@ -22,6 +22,10 @@ type FolderOptions struct {
 	// float type where that is exact for every matrix, else F32. Published
 	// files use BF16, which rounds the scale to 8 bits.
 	Scale graph.DType
+	// Float is the type of embedding and head; by default they keep theirs.
+	// One that does not hold every value exactly is an error without Rounding.
+	Float    graph.DType
+	Rounding bool
 	// ShardBytes is the most that tensors take in one file; more make several,
 	// with an index. 0 writes one file.
 	ShardBytes int64
@@ -109,7 +113,12 @@ func folderEntries(ctx context.Context, m *Model, o FolderOptions) ([]safetensor
 			return nil, err
 		}
 		elem := t.Elem
-		if _, ok := Narrow(t, m.cfg.Elem); ok {
+		if len(s.Dims) == 2 && !s.Linear && o.Float != graph.InvalidDType {
+			if err := canRound(t, o.Float, o.Rounding); err != nil {
+				return nil, fmt.Errorf("tensor %s: %w", s.Name, err)
+			}
+			elem = o.Float
+		} else if _, ok := Narrow(t, m.cfg.Elem); ok {
 			elem = m.cfg.Elem
 		} else if elem == graph.F64 {
 			elem = graph.F32
