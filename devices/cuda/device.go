@@ -17,6 +17,9 @@ import (
 // built for.
 const oldest = 80
 
+// sm90a is what the kernels of files named *_sm90.cu need: sm_90 and no other.
+const sm90a devices.Feature = "sm_90a"
+
 // Info describes one GPU.
 type Info struct {
 	Index           int
@@ -44,6 +47,9 @@ func (i Info) features() []devices.Feature {
 			fs = append(fs, devices.Feature("sm_"+strconv.Itoa(sm)))
 		}
 	}
+	if i.SM == 90 {
+		fs = append(fs, sm90a) // not part of later architectures
+	}
 	return fs
 }
 
@@ -57,10 +63,10 @@ type Device struct {
 	api *driver.API // nil for an offline device
 	dev driver.Device
 	ctx driver.Context
-	mod driver.Module
 
-	mu     sync.Mutex
-	aux    driver.Stream // for zeroing new memory, guarded by mu
+	mu     sync.Mutex    // guards what follows
+	aux    driver.Stream // for zeroing new memory
+	loaded map[*module]driver.Module
 	funcs  map[string]driver.Function
 	closed bool
 }
@@ -92,9 +98,7 @@ func List() ([]Info, error) {
 
 // Open prepares the GPU of the given index. Close the device when no queue or
 // buffer of it is in use any more.
-func Open(index int) (*Device, error) { return open(index, ptx) }
-
-func open(index int, ptx string) (*Device, error) {
+func Open(index int) (*Device, error) {
 	name := "cuda:" + strconv.Itoa(index)
 	api, err := driver.Load()
 	if err != nil {
@@ -108,14 +112,12 @@ func open(index int, ptx string) (*Device, error) {
 		return nil, fmt.Errorf("%s: %s has compute capability %d.%d, but at least 8.0 (Ampere) is needed; choose another device", name, info.Name, info.SM/10, info.SM%10)
 	}
 	d := newDevice(info)
-	d.api, d.dev, d.funcs = api, dev, map[string]driver.Function{}
+	d.api, d.dev = api, dev
+	d.loaded, d.funcs = map[*module]driver.Module{}, map[string]driver.Function{}
 	if d.ctx, err = api.RetainPrimary(dev); err != nil {
 		return nil, wrap(name, err)
 	}
 	err = d.with(func() (err error) {
-		if d.mod, err = api.LoadModule([]byte(ptx + "\x00")); err != nil {
-			return err
-		}
 		d.aux, err = api.NewStream()
 		return err
 	})
@@ -215,7 +217,7 @@ func (d *Device) Layouts() []devices.Layout { return d.layouts }
 // Wrap reports false: a GPU does not read pageable host memory.
 func (d *Device) Wrap([]byte) (devices.Buffer, bool) { return nil, false }
 
-// Close frees the module and lets go of the context.
+// Close frees the modules and lets go of the context.
 func (d *Device) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -228,8 +230,8 @@ func (d *Device) Close() error {
 		if d.aux != 0 {
 			errs = append(errs, d.api.DestroyStream(d.aux))
 		}
-		if d.mod != 0 {
-			errs = append(errs, d.api.UnloadModule(d.mod))
+		for _, m := range d.loaded {
+			errs = append(errs, d.api.UnloadModule(m))
 		}
 		return errors.Join(errs...)
 	})
@@ -249,8 +251,8 @@ func (d *Device) with(f func() error) error {
 	return f()
 }
 
-// function finds a kernel of the module and lets it use shared bytes of shared
-// memory.
+// function finds a kernel in its module, which it loads first if need be, and
+// lets it use shared bytes of shared memory.
 func (d *Device) function(name string, shared int) (driver.Function, error) {
 	if d.api == nil {
 		return 0, nil // no queue of an offline device will run it
@@ -260,9 +262,20 @@ func (d *Device) function(name string, shared int) (driver.Function, error) {
 	if f, ok := d.funcs[name]; ok {
 		return f, nil
 	}
+	m := modules()[name]
+	if m == nil {
+		return 0, fmt.Errorf("%s: no module has a kernel %s", d.Name(), name)
+	}
 	var f driver.Function
 	err := d.with(func() (err error) {
-		if f, err = d.api.ModuleFunction(d.mod, name); err != nil {
+		mod, ok := d.loaded[m]
+		if !ok {
+			if mod, err = d.api.LoadModule([]byte(m.text + "\x00")); err != nil {
+				return fmt.Errorf("module %s: %w", m.name, err)
+			}
+			d.loaded[m] = mod
+		}
+		if f, err = d.api.ModuleFunction(mod, name); err != nil {
 			return err
 		}
 		if shared > 0 {

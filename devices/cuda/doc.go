@@ -16,15 +16,15 @@
 //
 // # How it works
 //
-// A [Device] holds the GPU's primary context and one module compiled by the
-// driver from the embedded PTX. A queue is a stream. A captured sequence is a
+// A [Device] holds the GPU's primary context and modules compiled by the driver
+// from embedded PTX, each when a kernel of it is first bound. A queue is a stream. A captured sequence is a
 // CUDA graph: one driver call replays a whole step. Small copies between host
 // and device go through page-locked memory of the queue, so that they are
 // asynchronous and the driver never holds a Go pointer after a call returns.
 //
-// Kernels are written in kernels/*.cu* and compiled by "go generate", which
-// needs nvcc and writes kernels/trit.ptx; a test compares the hash in its
-// header with the sources.
+// Kernels are written in kernels/NAME.cu, a module each, and compiled by "go
+// generate", which needs nvcc and writes kernels/NAME.ptx; a test compares the
+// hash in its header with the sources.
 package cuda
 
 //go:generate sh kernels/build.sh

@@ -19,8 +19,6 @@ import (
 )
 
 // The GPU tests skip where there is no GPU, unless TRIT_CUDA=required.
-// TRIT_CUDA_PTX names freshly compiled kernels to test instead of the embedded
-// ones.
 func openGPU(t testing.TB) *Device {
 	t.Helper()
 	d := openGPUForLoss(t)
@@ -35,15 +33,7 @@ func openGPU(t testing.TB) *Device {
 // openGPUForLoss leaves closing to the caller.
 func openGPUForLoss(t testing.TB) *Device {
 	t.Helper()
-	text := ptx
-	if path := os.Getenv("TRIT_CUDA_PTX"); path != "" {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text = string(b)
-	}
-	d, err := open(0, text)
+	d, err := Open(0)
 	switch {
 	case err == nil:
 	case os.Getenv("TRIT_CUDA") == "required":

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -16,69 +17,105 @@ import (
 	"github.com/trit-ml/trit/graph"
 )
 
-// header reads the line "// key: value" of the embedded PTX.
-func header(t *testing.T, key string) string {
+// header reads the line "// key: value" of a module.
+func header(t *testing.T, m *module, key string) string {
 	t.Helper()
-	m := regexp.MustCompile(`(?m)^// ` + key + `: (.*)$`).FindStringSubmatch(ptx)
-	if m == nil {
-		t.Fatalf("kernels/trit.ptx has no line %q; run go generate ./devices/cuda", "// "+key+": …")
+	l := regexp.MustCompile(`(?m)^// ` + key + `: (.*)$`).FindStringSubmatch(m.text)
+	if l == nil {
+		t.Fatalf("kernels/%s.ptx has no line %q; run go generate ./devices/cuda", m.name, "// "+key+": …")
 	}
-	return m[1]
+	return l[1]
+}
+
+// allModules are the embedded modules by name.
+func allModules() map[string]*module {
+	byName := map[string]*module{}
+	for _, m := range modules() {
+		byName[m.name] = m
+	}
+	return byName
+}
+
+// sources are a kernel file and all that it includes, sorted.
+func sources(t *testing.T, name string) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
+	var add func(string)
+	add = func(name string) {
+		if files[name] != nil {
+			return
+		}
+		b, err := os.ReadFile("kernels/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = b
+		for _, m := range regexp.MustCompile(`(?m)^#include "(.*)"`).FindAllSubmatch(b, -1) {
+			add(string(m[1]))
+		}
+	}
+	add(name)
+	return files
 }
 
 // TestPTXIsCurrent proves that the embedded code was built from the committed
 // sources with the committed command, and not edited since.
 func TestPTXIsCurrent(t *testing.T) {
-	names, err := fs.Glob(os.DirFS("kernels"), "*.cu*")
+	if _, err := os.Stat("kernels/build.sh"); err != nil {
+		t.Skip("not in the source tree")
+	}
+	built := allModules()
+	names, err := fs.Glob(os.DirFS("kernels"), "*.cu")
 	if err != nil || len(names) < 2 {
 		t.Fatalf("sources: %v, %v", names, err)
 	}
-	// The order of build.sh's sha256sum: itself, *.cu, *.cuh.
-	slices.SortFunc(names, func(a, b string) int {
-		ah, bh := strings.HasSuffix(a, ".cuh"), strings.HasSuffix(b, ".cuh")
-		if ah != bh {
-			if bh {
-				return -1
+	script, err := os.ReadFile("kernels/build.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		m := built[strings.TrimSuffix(name, ".cu")]
+		if m == nil {
+			t.Errorf("kernels/%s has no compiled kernels; run go generate ./devices/cuda", name)
+			continue
+		}
+		delete(built, m.name)
+		sums := sha256.New()
+		fmt.Fprintf(sums, "%x  build.sh\n", sha256.Sum256(script))
+		files := sources(t, name)
+		for _, f := range slices.Sorted(maps.Keys(files)) {
+			fmt.Fprintf(sums, "%x  %s\n", sha256.Sum256(files[f]), f)
+		}
+		if got, want := fmt.Sprintf("%x", sums.Sum(nil)), header(t, m, "sources"); got != want {
+			t.Errorf("kernels/%s.ptx was built from other sources; run go generate ./devices/cuda\nsources %s\nheader  %s", m.name, got, want)
+		}
+		var text strings.Builder
+		for l := range strings.SplitAfterSeq(m.text, "\n") {
+			if !strings.HasPrefix(l, "//") {
+				text.WriteString(l)
 			}
-			return 1
 		}
-		return strings.Compare(a, b)
-	})
-	sums := sha256.New()
-	for i, name := range append([]string{"build.sh"}, names...) {
-		b, err := os.ReadFile("kernels/" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if i > 0 {
-			name = "./" + name
-		}
-		fmt.Fprintf(sums, "%x  %s\n", sha256.Sum256(b), name)
-	}
-	if got, want := fmt.Sprintf("%x", sums.Sum(nil)), header(t, "sources"); got != want {
-		t.Errorf("kernels/trit.ptx was built from other sources; run go generate ./devices/cuda\nsources %s\nheader  %s", got, want)
-	}
-	var text strings.Builder
-	for _, l := range strings.SplitAfter(ptx, "\n") {
-		if !strings.HasPrefix(l, "//") {
-			text.WriteString(l)
+		if got, want := fmt.Sprintf("%x", sha256.Sum256([]byte(text.String()))), header(t, m, "text"); got != want {
+			t.Errorf("kernels/%s.ptx was edited after it was built\ntext   %s\nheader %s", m.name, got, want)
 		}
 	}
-	if got, want := fmt.Sprintf("%x", sha256.Sum256([]byte(text.String()))), header(t, "text"); got != want {
-		t.Errorf("kernels/trit.ptx was edited after it was built\ntext   %s\nheader %s", got, want)
+	for name := range built {
+		t.Errorf("kernels/%s.ptx has no source", name)
 	}
 }
 
-// entries maps each kernel of the PTX to its parameter types.
-func entries(text string) map[string][]string {
-	out := map[string][]string{}
+// entries maps each kernel of a module to its parameter types, and adds them to
+// out.
+func entries(t *testing.T, out map[string][]string, text string) {
 	param := regexp.MustCompile(`\.param \.([a-z]+[0-9]+)`)
 	for _, m := range regexp.MustCompile(`(?s)\.visible \.entry (\w+)\((.*?)\)`).FindAllStringSubmatch(text, -1) {
+		if _, ok := out[m[1]]; ok {
+			t.Errorf("two modules have a kernel %s", m[1])
+		}
 		for _, p := range param.FindAllStringSubmatch(m[2], -1) {
 			out[m[1]] = append(out[m[1]], p[1])
 		}
 	}
-	return out
 }
 
 // fake returns an operand that lies in a buffer of d without memory behind it.
@@ -93,7 +130,10 @@ func TestArgumentsMatchKernels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := entries(ptx)
+	want := map[string][]string{}
+	for _, m := range allModules() {
+		entries(t, want, m.text)
+	}
 	used := map[string]bool{}
 	check := func(row string, l devices.Launch, err error) {
 		t.Helper()

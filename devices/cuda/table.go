@@ -2,11 +2,9 @@ package cuda
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/trit-ml/trit/devices"
-	"github.com/trit-ml/trit/graph"
-	"github.com/trit-ml/trit/ops"
-	"github.com/trit-ml/trit/ops/bitlinear"
 )
 
 // staticShared bounds the shared memory that kernels declare themselves.
@@ -18,61 +16,18 @@ var sm80 = []devices.Feature{"sm_80"}
 // launchCost is what one more kernel in a graph costs, in nanoseconds.
 const launchCost = 1100
 
-// kernelTable lists every kernel.
+// kernelTable lists every kernel, area by area.
 func (d *Device) kernelTable() []devices.Kernel {
-	rows := d.ternaryKernels()
-	rows = append(rows,
-		devices.Kernel{
-			Name: "rmsnorm.f32", Op: ops.RMSNormOp.OpDef, Needs: sm80,
-			Accept:  func(c *devices.Call) error { return rowsFit(c.In[0]) },
-			InPlace: []graph.Update{{In: 0, Out: 0}},
-			Cost:    d.memoryCost,
-			Bind: func(c *devices.Call) (devices.Launch, error) {
-				a := c.Attrs.(ops.NormAttrs)
-				return d.bind("rmsnorm", perRow(c.In[0]), c.In[0], c.In[1], c.Out[0], int32(c.In[0].Last()), a.Eps)
-			},
-		},
-		devices.Kernel{
-			Name: "quant_act.i8", Op: ops.QuantActOp.OpDef, Needs: sm80,
-			Accept: func(c *devices.Call) error { return rowsFit(c.In[0]) },
-			Cost:   d.memoryCost,
-			Bind: func(c *devices.Call) (devices.Launch, error) {
-				a := c.Attrs.(ops.QuantAttrs)
-				return d.bind("quant_act", perRow(c.In[0]), c.In[0], c.Out[0], c.Out[1], int32(c.In[0].Last()), a.QMax())
-			},
-		},
-		devices.Kernel{
-			Name: "subln_quant.i8", Op: bitlinear.SubLNQuantOp.OpDef, Needs: sm80,
-			Accept: func(c *devices.Call) error { return rowsFit(c.In[0]) },
-			Cost:   d.memoryCost,
-			Bind: func(c *devices.Call) (devices.Launch, error) {
-				a := c.Attrs.(bitlinear.NormQuantAttrs)
-				qmax := ops.QuantAttrs{Bits: a.Bits, Round: a.Round}.QMax()
-				return d.bind("subln_quant", perRow(c.In[0]), c.In[0], c.In[1], c.Out[0], c.Out[1], int32(c.In[0].Last()), a.Eps, qmax)
-			},
-		},
-		devices.Kernel{
-			Name: "add.f32", Op: ops.AddOp.OpDef, Needs: sm80,
-			InPlace: []graph.Update{{In: 0, Out: 0}, {In: 1, Out: 0}},
-			Cost:    d.memoryCost,
-			Bind: func(c *devices.Call) (devices.Launch, error) {
-				scalar := int32(0)
-				if len(c.In[1].Dims) == 0 {
-					scalar = 1
-				}
-				return d.bind("add", d.perElement(c.Out[0]), c.In[0], c.In[1], c.Out[0], int64(c.Out[0].Len()), scalar)
-			},
-		},
-		devices.Kernel{
-			Name: "rescale.f32", Op: bitlinear.RescaleOp.OpDef, Needs: sm80,
-			InPlace: []graph.Update{{In: 0, Out: 0}},
-			Cost:    d.memoryCost,
-			Bind: func(c *devices.Call) (devices.Launch, error) {
-				return d.bind("rescale", d.perElement(c.Out[0]), c.In[0], c.In[1], c.In[2], c.Out[0], int64(c.Out[0].Len()), int32(c.Out[0].Last()))
-			},
-		},
+	return slices.Concat(
+		d.ternaryKernels(),
+		d.rowKernels(),
+		d.decodeKernels(),
+		d.attentionKernels(),
+		d.gemmKernels(),
+		d.headKernels(),
+		d.trainKernels(),
+		d.matmulKernels(),
 	)
-	return rows
 }
 
 // rowsFit checks the limits of kernels that give each row to a block.

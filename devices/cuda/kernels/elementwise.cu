@@ -1,9 +1,5 @@
 // Elementwise kernels: one thread an element, any grid covers n.
-#pragma once
 #include "common.cuh"
-
-#define EACH(i, n) \
-    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (long long)gridDim.x * blockDim.x)
 
 // y = a + b; b is one element if scalar is set
 extern "C" __global__ void add(const float* a, const float* b, float* y, long long n, int scalar) {
