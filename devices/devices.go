@@ -11,6 +11,7 @@ package devices
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/trit-ml/trit/graph"
@@ -154,6 +155,9 @@ type Kernel struct {
 	// Accept returns nil, or why the kernel does not fit the call's extents,
 	// element types and attributes. A nil Accept takes everything.
 	Accept func(*Call) error
+	// BF16 says that the kernel also takes calls in bf16 (see graph.Narrow), as
+	// far as Accept allows; without it they do not reach Accept.
+	BF16 bool
 	// Layouts gives the layout required of each operand, by operand index;
 	// operands beyond its length are plain. Only operands that are computed
 	// once at load (weights) may ask for a packed layout.
@@ -173,6 +177,17 @@ type Kernel struct {
 	Skips bool
 	// Bind makes the launch. It may do everything that need not be repeated.
 	Bind func(*Call) (Launch, error)
+}
+
+// Fit returns nil, or why the kernel does not take the call.
+func (k *Kernel) Fit(c *Call) error {
+	if !k.BF16 && len(c.In) > 0 && c.Op.InBF16(func(i int) graph.DType { return c.In[min(i, len(c.In)-1)].Elem }) {
+		return errors.New("it computes in f32, the operands are bf16")
+	}
+	if k.Accept != nil {
+		return k.Accept(c)
+	}
+	return nil
 }
 
 // Layout is a packed form of a row-major tensor.

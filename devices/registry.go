@@ -99,11 +99,9 @@ func (r *Registry) Candidates(c *Call) ([]Candidate, []Rejection) {
 				rs = append(rs, Rejection{k.Name, "this machine lacks " + m})
 				continue
 			}
-			if k.Accept != nil {
-				if err := k.Accept(c); err != nil {
-					rs = append(rs, Rejection{k.Name, err.Error()})
-					continue
-				}
+			if err := k.Fit(c); err != nil {
+				rs = append(rs, Rejection{k.Name, err.Error()})
+				continue
 			}
 			cost := 0.0
 			if k.Cost != nil {

@@ -50,7 +50,8 @@ type OpDef struct {
 	Updates  []Update
 	Rowwise  []int
 	Phases   Phase
-	Body     *Body // nil for a primitive op
+	Body     *Body   // nil for a primitive op
+	BF16     *Narrow // nil if the op has no form in bf16
 
 	file     string
 	attrType reflect.Type
@@ -77,6 +78,10 @@ type Def[A comparable] struct {
 	Updates  []Update // operands updated in place; a body implies them
 	Rowwise  []int    // operands of which row i is all that row i of the results needs
 	Phases   Phase    // phases in which the op is legal; AnyPhase by default
+
+	// BF16 lists the f32 operands and results of a primitive op that may be bf16
+	// instead, such as "x, dy -> dx": see [Narrow].
+	BF16 string
 
 	// Infer returns the result types, or an error that says what was wanted.
 	Infer func(a A, in []Type) ([]Type, error)
@@ -124,12 +129,18 @@ func Define[A comparable](d Def[A]) Op[A] {
 		if d.In != "" || d.Out != "" || d.Infer != nil || d.Ref != nil {
 			errs = append(errs, errors.New("a body declares operands, types and reference; leave In, Out, Infer and Ref out"))
 		}
+		if d.BF16 != "" {
+			errs = append(errs, errors.New("a body says by its ops what may be bf16; leave BF16 out"))
+		}
 	} else {
 		if d.Infer == nil {
 			errs = append(errs, errors.New("no Infer and no Body"))
 		}
 		if len(op.Out) == 0 {
 			errs = append(errs, errors.New("no results"))
+		}
+		if op.BF16, err = parseNarrow(d.BF16, op); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	if op.Body != nil {
@@ -220,6 +231,12 @@ func (op *OpDef) InferTypes(attrs any, in []Type) (out []Type, err error) {
 			in[i].Layout = ""
 		}
 	}
+	narrow := op.BF16 != nil && len(in) > 0 && op.InBF16(func(i int) DType { return in[i].Elem })
+	if narrow {
+		if in, err = op.widenTypes(in); err != nil {
+			return nil, err
+		}
+	}
 	if op.infer != nil {
 		out, err = op.infer(attrs, in)
 	} else {
@@ -227,6 +244,9 @@ func (op *OpDef) InferTypes(attrs any, in []Type) (out []Type, err error) {
 	}
 	if err == nil && len(out) != len(op.Out) {
 		err = fmt.Errorf("type rule gives %d results, the definition names %d", len(out), len(op.Out))
+	}
+	if narrow && err == nil {
+		out = op.narrowTypes(out)
 	}
 	return out, err
 }
@@ -240,6 +260,8 @@ func (op *OpDef) Run(attrs any, in, out []Tensor) error {
 	switch {
 	case op.err != nil:
 		return op.err
+	case op.ref != nil && op.BF16 != nil && len(in) > 0 && op.InBF16(func(i int) DType { return in[i].Elem }):
+		return op.runWide(attrs, in, out)
 	case op.ref != nil:
 		return op.ref(attrs, in, out)
 	case op.Body != nil:

@@ -9,6 +9,7 @@ import (
 // AddOp is elementwise addition of f32 tensors; b may also be a scalar.
 var AddOp = graph.Define(graph.Def[graph.None]{
 	Name: "add", Doc: "y = a + b, elementwise; b may be a scalar", In: "a, b", Out: "y", Commutes: true,
+	BF16:    "a, b -> y",
 	Rowwise: []int{0, 1},
 	Infer:   func(_ graph.None, in []graph.Type) ([]graph.Type, error) { return elementwise2(in) },
 	Ref: func(_ graph.None, in, out []graph.Tensor) error {
@@ -18,7 +19,7 @@ var AddOp = graph.Define(graph.Def[graph.None]{
 	Grad: func(_ graph.None, c *graph.GradCtx) ([]graph.Value, error) {
 		dy := c.DOut[0]
 		if isScalarOf(c.In[1], c.In[0]) {
-			return []graph.Value{dy, Sum(dy)}, nil
+			return []graph.Value{dy, sumTo(dy, c.In[1])}, nil
 		}
 		return []graph.Value{dy, dy}, nil
 	},
@@ -38,6 +39,15 @@ func elementwise2(in []graph.Type) ([]graph.Type, error) {
 		}
 	}
 	return one(in[0]), nil
+}
+
+// sumTo is the gradient of scalar operand b, added up from its uses d.
+func sumTo(d, b graph.Value) graph.Value {
+	d = Sum(d)
+	if elem := b.Type().Elem; elem != graph.F32 {
+		d = Cast(d, elem)
+	}
+	return d
 }
 
 func isScalarOf(b, a graph.Value) bool { return b.Type().Rank() == 0 && a.Type().Rank() != 0 }

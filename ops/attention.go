@@ -39,6 +39,7 @@ func (a AttentionAttrs) headDim(q graph.Type) (int, error) {
 // each token's and head's scores, which the gradient needs.
 var AttentionOp = graph.Define(graph.Def[AttentionAttrs]{
 	Name: "attention", Doc: "ragged causal grouped-query attention", In: "q, k, v, seq, pos", Out: "o, lse",
+	BF16: "q, k, v -> o",
 	Infer: func(a AttentionAttrs, in []graph.Type) ([]graph.Type, error) {
 		if err := a.checkTokens(in); err != nil {
 			return nil, err

@@ -13,6 +13,7 @@ import (
 // (Dao et al. 2022, appendix B).
 var AttentionGradOp = graph.Define(graph.Def[AttentionAttrs]{
 	Name: "attention.grad", Doc: "gradients of attention", In: "q, k, v, o, lse, do, seq, pos", Out: "dq, dk, dv",
+	BF16: "q, k, v, o, do -> dq, dk, dv",
 	Infer: func(a AttentionAttrs, in []graph.Type) ([]graph.Type, error) {
 		fwd := []graph.Type{in[0], in[1], in[2], in[6], in[7]}
 		if err := a.checkTokens(fwd); err != nil {

@@ -12,6 +12,7 @@ import (
 // (Mekkouri et al. 2024, "Fine-tuning LLMs to 1.58bit").
 var BlendOp = graph.Define(graph.Def[graph.None]{
 	Name: "quant.blend", Doc: "x + lambda * (q - x), straight through to x", In: "x, q, lambda", Out: "y",
+	BF16:    "x, q -> y",
 	Phases:  graph.Declared | graph.Training,
 	Rowwise: []int{0, 1},
 	Infer: func(_ graph.None, in []graph.Type) ([]graph.Type, error) {

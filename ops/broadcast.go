@@ -18,6 +18,7 @@ type BroadcastAttrs struct {
 // is not.
 var BroadcastOp = graph.Define(graph.Def[BroadcastAttrs]{
 	Name: "broadcast", Doc: "x repeated along axes of extent 1", In: "x", Out: "y",
+	BF16: "x -> y",
 	Infer: func(a BroadcastAttrs, in []graph.Type) ([]graph.Type, error) {
 		return a.infer(in, func(x, y graph.Type) bool { return broadcasts(x.Shape, y.Shape) })
 	},
@@ -49,6 +50,7 @@ func Broadcast(x graph.Value, shape ...graph.Dim) graph.Value {
 // BroadcastGradOp adds what a broadcast repeated; the shape is the smaller one.
 var BroadcastGradOp = graph.Define(graph.Def[BroadcastAttrs]{
 	Name: "broadcast.grad", Doc: "dy summed along the axes where the shape has extent 1", In: "dy", Out: "dx",
+	BF16: "dy -> dx",
 	Infer: func(a BroadcastAttrs, in []graph.Type) ([]graph.Type, error) {
 		return a.infer(in, func(dy, dx graph.Type) bool { return broadcasts(dx.Shape, dy.Shape) })
 	},

@@ -22,6 +22,7 @@ var relations = map[string]func(a, b float32) bool{
 // flat, so its gradient is zero.
 var CompareOp = graph.Define(graph.Def[CompareAttrs]{
 	Name: "compare", Doc: "y = 1 if a op b, else 0; b may be a scalar", In: "a, b", Out: "y",
+	BF16:    "a, b -> y",
 	Rowwise: []int{0, 1},
 	Infer: func(a CompareAttrs, in []graph.Type) ([]graph.Type, error) {
 		if relations[a.Op] == nil {

@@ -12,6 +12,7 @@ type AxisAttrs struct{ Axis int }
 // ConcatOp joins tensors along an axis, along which their extents are constant.
 var ConcatOp = graph.Define(graph.Def[AxisAttrs]{
 	Name: "concat", Doc: "the tensors one after another along an axis", In: "x, xs...", Out: "y",
+	BF16: "x, xs -> y",
 	Infer: func(a AxisAttrs, in []graph.Type) ([]graph.Type, error) {
 		y := graph.T(graph.F32, append(graph.Shape{}, in[0].Shape...)...)
 		n := 0

@@ -18,6 +18,7 @@ const IgnoreTarget = -100
 // Without a counted position the loss is 0.
 var CrossEntropyOp = graph.Define(graph.Def[IgnoreAttrs]{
 	Name: "cross_entropy", Doc: "mean negative log-likelihood of the targets", In: "logits, targets", Out: "loss, lse",
+	BF16: "logits ->",
 	Infer: func(_ IgnoreAttrs, in []graph.Type) ([]graph.Type, error) {
 		if err := Check(in, F32("logits", 2), I32("targets", 1)); err != nil {
 			return nil, err
@@ -63,6 +64,7 @@ func CrossEntropy(logits, targets graph.Value) graph.Value {
 // with n the counted positions and rows of ignored targets zero.
 var CrossEntropyGradOp = graph.Define(graph.Def[IgnoreAttrs]{
 	Name: "cross_entropy.grad", Doc: "gradient of cross_entropy", In: "logits, targets, lse, dloss", Out: "dlogits",
+	BF16: "logits -> dlogits",
 	Infer: func(_ IgnoreAttrs, in []graph.Type) ([]graph.Type, error) {
 		if err := Check(in, F32("logits", 2), I32("targets", 1), F32("lse", 1), F32("dloss", 0)); err != nil {
 			return nil, err

@@ -35,6 +35,7 @@ func (a DistillAttrs) check(in []graph.Type) error {
 // log-sum-exps, which the gradient needs.
 var DistillOp = graph.Define(graph.Def[DistillAttrs]{
 	Name: "distill", Doc: "mean KL divergence from a teacher's predictions", In: "logits, teacher, targets", Out: "loss, lse, teacher_lse",
+	BF16: "logits, teacher ->",
 	Infer: func(a DistillAttrs, in []graph.Type) ([]graph.Type, error) {
 		if err := a.check(in); err != nil {
 			return nil, err
@@ -83,6 +84,7 @@ func Distill(logits, teacher, targets graph.Value, temperature float64) graph.Va
 // and the rows of others zero.
 var DistillGradOp = graph.Define(graph.Def[DistillAttrs]{
 	Name: "distill.grad", Doc: "gradient of distill", In: "logits, teacher, targets, lse, teacher_lse, dloss", Out: "dlogits",
+	BF16: "logits, teacher -> dlogits",
 	Infer: func(a DistillAttrs, in []graph.Type) ([]graph.Type, error) {
 		if err := a.check(in[:3]); err != nil {
 			return nil, err

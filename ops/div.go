@@ -5,6 +5,7 @@ import "github.com/trit-ml/trit/graph"
 // DivOp is elementwise division of f32 tensors; b may also be a scalar.
 var DivOp = graph.Define(graph.Def[graph.None]{
 	Name: "div", Doc: "y = a / b, elementwise; b may be a scalar", In: "a, b", Out: "y",
+	BF16:    "a, b -> y",
 	Rowwise: []int{0, 1},
 	Infer:   func(_ graph.None, in []graph.Type) ([]graph.Type, error) { return elementwise2(in) },
 	Ref: func(_ graph.None, in, out []graph.Tensor) error {
@@ -16,7 +17,7 @@ var DivOp = graph.Define(graph.Def[graph.None]{
 		da := c.Self(graph.None{}, c.DOut[0], b)
 		db := Scale(Mul(da, y), -1) // -dy·a/b²
 		if isScalarOf(b, c.In[0]) {
-			db = Sum(db)
+			db = sumTo(db, b)
 		}
 		return []graph.Value{da, db}, nil
 	},

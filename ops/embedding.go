@@ -51,6 +51,7 @@ type EmbeddingGradAttrs struct{ Rows int }
 // of i.
 var EmbeddingGradOp = graph.Define(graph.Def[EmbeddingGradAttrs]{
 	Name: "embedding.grad", Doc: "dtable[ids[i]] += dy[i]", In: "ids, dy", Out: "dtable",
+	BF16: "dy ->",
 	Infer: func(a EmbeddingGradAttrs, in []graph.Type) ([]graph.Type, error) {
 		if err := Check(in, I32("ids", 1), F32("dy", 2)); err != nil {
 			return nil, err

@@ -5,6 +5,7 @@ import "github.com/trit-ml/trit/graph"
 // LogSoftmaxOp is the logarithm of softmax, exact also where softmax underflows.
 var LogSoftmaxOp = graph.Define(graph.Def[graph.None]{
 	Name: "log_softmax", Doc: "y = x - log Σ exp(x), per row", In: "x", Out: "y",
+	BF16:    "x -> y",
 	Rowwise: []int{0},
 	Infer: func(_ graph.None, in []graph.Type) ([]graph.Type, error) {
 		return one(in[0]), Check(in, F32("x", -1))

@@ -9,10 +9,11 @@ import (
 // MatMulAttrs says which operands are read transposed.
 type MatMulAttrs struct{ TA, TB bool }
 
-// MatMulOp is the f32 matrix product. b may be bf16 or f16 (weights); it is
-// widened, not the activations narrowed.
+// MatMulOp is the matrix product, f32 or bf16. Beside f32 activations b may be
+// bf16 or f16 (weights); it is widened, not the activations narrowed.
 var MatMulOp = graph.Define(graph.Def[MatMulAttrs]{
 	Name: "matmul", Doc: "y = op(a) op(b), op transposes where ta, tb say so", In: "a, b", Out: "y",
+	BF16:    "a, b -> y",
 	Rowwise: []int{0},
 	Infer: func(at MatMulAttrs, in []graph.Type) ([]graph.Type, error) {
 		if err := Check(in, F32("a", 2), Float("b", 2)); err != nil {
@@ -62,6 +63,9 @@ var MatMulOp = graph.Define(graph.Def[MatMulAttrs]{
 	Grad: func(at MatMulAttrs, c *graph.GradCtx) ([]graph.Value, error) {
 		a, b, dy := c.In[0], c.In[1], c.DOut[0]
 		elem := b.Type().Elem
+		if a.Type().Elem == graph.BF16 {
+			elem = graph.F32 // all are bf16: nothing to convert
+		}
 		if elem != graph.F32 && at.TA {
 			b = Cast(b, graph.F32) // it becomes a left operand below
 		}

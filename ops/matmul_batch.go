@@ -10,6 +10,7 @@ import (
 // matrices, the axes before them are equal.
 var BatchMatMulOp = graph.Define(graph.Def[MatMulAttrs]{
 	Name: "matmul.batch", Doc: "y[i] = op(a[i]) op(b[i]) over the leading axes", In: "a, b", Out: "y",
+	BF16:    "a, b -> y",
 	Rowwise: []int{0, 1},
 	Infer: func(at MatMulAttrs, in []graph.Type) ([]graph.Type, error) {
 		if err := Check(in, F32("a", -1), F32("b", in[0].Rank())); err != nil {

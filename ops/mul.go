@@ -5,6 +5,7 @@ import "github.com/trit-ml/trit/graph"
 // MulOp is elementwise multiplication of f32 tensors; b may also be a scalar.
 var MulOp = graph.Define(graph.Def[graph.None]{
 	Name: "mul", Doc: "y = a * b, elementwise; b may be a scalar", In: "a, b", Out: "y", Commutes: true,
+	BF16:    "a, b -> y",
 	Rowwise: []int{0, 1},
 	Infer:   func(_ graph.None, in []graph.Type) ([]graph.Type, error) { return elementwise2(in) },
 	Ref: func(_ graph.None, in, out []graph.Tensor) error {
@@ -15,7 +16,7 @@ var MulOp = graph.Define(graph.Def[graph.None]{
 		dy, a, b := c.DOut[0], c.In[0], c.In[1]
 		da, db := c.Self(graph.None{}, dy, b), c.Self(graph.None{}, dy, a)
 		if isScalarOf(b, a) {
-			db = Sum(db)
+			db = sumTo(db, b)
 		}
 		return []graph.Value{da, db}, nil
 	},

@@ -12,6 +12,7 @@ type PadAttrs struct{ Axis, Before, After int }
 // PadOp extends one axis with zeros: the gradient of a slice.
 var PadOp = graph.Define(graph.Def[PadAttrs]{
 	Name: "pad", Doc: "x with zeros before and after it along an axis", In: "x", Out: "y",
+	BF16: "x -> y",
 	Infer: func(a PadAttrs, in []graph.Type) ([]graph.Type, error) {
 		x := in[0]
 		if err := Check(in, F32("x", -1)); err != nil {

@@ -81,6 +81,7 @@ func (a QuantAttrs) FakeRow(y, x []float32) {
 // second result is the scale s: codes divided by s approximate x.
 var QuantActOp = graph.Define(graph.Def[QuantAttrs]{
 	Name: "quant.act", Doc: "absmax quantization per token", In: "x", Out: "q, s",
+	BF16:    "x ->",
 	Rowwise: []int{0},
 	Infer: func(a QuantAttrs, in []graph.Type) ([]graph.Type, error) {
 		if err := Check(in, F32("x", 2)); err != nil {
@@ -108,6 +109,7 @@ func QuantAct(x graph.Value, a QuantAttrs) (q, s graph.Value) {
 // gradient is the identity (straight-through estimator, Bengio et al. 2013).
 var FakeQuantOp = graph.Define(graph.Def[QuantAttrs]{
 	Name: "quant.fake", Doc: "absmax quantization per token, dequantized", In: "x", Out: "y",
+	BF16:    "x -> y",
 	Phases:  graph.Declared | graph.Training,
 	Rowwise: []int{0},
 	Infer: func(a QuantAttrs, in []graph.Type) ([]graph.Type, error) {

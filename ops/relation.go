@@ -35,6 +35,7 @@ func (a RelationAttrs) check(in []graph.Type) error {
 // results are both sides' log-sum-exps, which the gradient needs.
 var RelationOp = graph.Define(graph.Def[RelationAttrs]{
 	Name: "relation", Doc: "mean KL divergence from a teacher's token relations", In: "x, teacher, seq", Out: "loss, lse, teacher_lse",
+	BF16: "x, teacher ->",
 	Infer: func(a RelationAttrs, in []graph.Type) ([]graph.Type, error) {
 		if err := a.check(in); err != nil {
 			return nil, err
@@ -78,6 +79,7 @@ func Relation(x, teacher, seq graph.Value, heads int) graph.Value {
 // and since x stands on both sides of the product, dx_i = Σ_j (g_ij + g_ji)·x_j.
 var RelationGradOp = graph.Define(graph.Def[RelationAttrs]{
 	Name: "relation.grad", Doc: "gradient of relation", In: "x, teacher, seq, lse, teacher_lse, dloss", Out: "dx",
+	BF16: "x, teacher -> dx",
 	Infer: func(a RelationAttrs, in []graph.Type) ([]graph.Type, error) {
 		if err := a.check(in[:3]); err != nil {
 			return nil, err

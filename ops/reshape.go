@@ -13,6 +13,7 @@ type ReshapeAttrs struct{ Shape string }
 // ReshapeOp gives the same elements, in the same row-major order, another shape.
 var ReshapeOp = graph.Define(graph.Def[ReshapeAttrs]{
 	Name: "reshape", Doc: "x with another shape of as many elements", In: "x", Out: "y", View: true,
+	BF16: "x -> y",
 	Infer: func(a ReshapeAttrs, in []graph.Type) ([]graph.Type, error) {
 		x := in[0]
 		if err := Check(in, Want{"x", []graph.DType{graph.F32, graph.I32}, -1}); err != nil {

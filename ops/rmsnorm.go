@@ -13,6 +13,7 @@ type NormAttrs struct{ Eps float64 }
 // and mean removal (Zhang and Sennrich 2019).
 var RMSNormOp = graph.Define(graph.Def[NormAttrs]{
 	Name: "rmsnorm", Doc: "y = g * x / sqrt(mean(x²) + eps), per row", In: "x, g", Out: "y",
+	BF16:    "x -> y",
 	Rowwise: []int{0},
 	Infer: func(_ NormAttrs, in []graph.Type) ([]graph.Type, error) {
 		if err := Check(in, F32("x", -1), F32("g", 1)); err != nil {
@@ -54,6 +55,7 @@ func invRMS(x []float32, eps float64) float32 {
 // dx = r·(g·dy − n·mean(g·dy·n)), dg = Σ_rows dy·n.
 var RMSNormGradOp = graph.Define(graph.Def[NormAttrs]{
 	Name: "rmsnorm.grad", Doc: "gradients of rmsnorm", In: "x, g, dy", Out: "dx, dg",
+	BF16: "x, dy -> dx",
 	Infer: func(_ NormAttrs, in []graph.Type) ([]graph.Type, error) {
 		if err := Check(in, F32("x", -1), F32("g", 1), F32("dy", -1)); err != nil {
 			return nil, err

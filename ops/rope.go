@@ -20,6 +20,7 @@ type RoPEAttrs struct {
 // pos·theta^(−2i/head_dim) (Su et al. 2021).
 var RoPEOp = graph.Define(graph.Def[RoPEAttrs]{
 	Name: "rope", Doc: "rotary position embedding, half-split", In: "x, pos", Out: "y",
+	BF16:    "x -> y",
 	Rowwise: []int{0, 1},
 	Infer: func(a RoPEAttrs, in []graph.Type) ([]graph.Type, error) {
 		if err := Check(in, F32("x", 2), I32("pos", 1)); err != nil {

@@ -9,6 +9,7 @@ import (
 // RowsOp picks rows, such as the last token of each sequence.
 var RowsOp = graph.Define(graph.Def[graph.None]{
 	Name: "rows", Doc: "y[i] = x[idx[i]]", In: "x, idx", Out: "y",
+	BF16:    "x -> y",
 	Rowwise: []int{1},
 	Infer: func(_ graph.None, in []graph.Type) ([]graph.Type, error) {
 		if err := Check(in, Want{"x", []graph.DType{graph.F32, graph.I32}, -1}, I32("idx", 1)); err != nil {

@@ -8,6 +8,7 @@ type ScaleAttrs struct{ By float64 }
 // ScaleOp multiplies by a constant, rounded to f32.
 var ScaleOp = graph.Define(graph.Def[ScaleAttrs]{
 	Name: "scale", Doc: "y = x * by", In: "x", Out: "y",
+	BF16:    "x -> y",
 	Rowwise: []int{0},
 	Infer: func(_ ScaleAttrs, in []graph.Type) ([]graph.Type, error) {
 		return one(in[0]), Check(in, F32("x", -1))

@@ -12,6 +12,7 @@ type SliceAttrs struct{ Axis, From, To int }
 // SliceOp takes a range of one axis, whose extent must be constant.
 var SliceOp = graph.Define(graph.Def[SliceAttrs]{
 	Name: "slice", Doc: "elements from..to-1 along an axis", In: "x", Out: "y",
+	BF16: "x -> y",
 	Infer: func(a SliceAttrs, in []graph.Type) ([]graph.Type, error) {
 		x := in[0]
 		if err := Check(in, F32("x", -1)); err != nil {

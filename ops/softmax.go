@@ -9,6 +9,7 @@ import (
 // SoftmaxOp normalises the exponentials of each row.
 var SoftmaxOp = graph.Define(graph.Def[graph.None]{
 	Name: "softmax", Doc: "y = exp(x) / Σ exp(x), per row", In: "x", Out: "y",
+	BF16:    "x -> y",
 	Rowwise: []int{0},
 	Infer: func(_ graph.None, in []graph.Type) ([]graph.Type, error) {
 		return one(in[0]), Check(in, F32("x", -1))
@@ -35,6 +36,7 @@ func Softmax(x graph.Value) graph.Value { return SoftmaxOp.One(graph.None{}, x) 
 // SoftmaxGradOp is dx = y ⊙ (dy − Σ dy·y), per row.
 var SoftmaxGradOp = graph.Define(graph.Def[graph.None]{
 	Name: "softmax.grad", Doc: "gradient of softmax", In: "y, dy", Out: "dx",
+	BF16: "y, dy -> dx",
 	Infer: func(_ graph.None, in []graph.Type) ([]graph.Type, error) {
 		if err := Check(in, F32("y", -1), F32("dy", -1)); err != nil {
 			return nil, err

@@ -5,6 +5,7 @@ import "github.com/trit-ml/trit/graph"
 // SubOp is elementwise subtraction of f32 tensors; b may also be a scalar.
 var SubOp = graph.Define(graph.Def[graph.None]{
 	Name: "sub", Doc: "y = a - b, elementwise; b may be a scalar", In: "a, b", Out: "y",
+	BF16:    "a, b -> y",
 	Rowwise: []int{0, 1},
 	Infer:   func(_ graph.None, in []graph.Type) ([]graph.Type, error) { return elementwise2(in) },
 	Ref: func(_ graph.None, in, out []graph.Tensor) error {
@@ -15,7 +16,7 @@ var SubOp = graph.Define(graph.Def[graph.None]{
 		dy := c.DOut[0]
 		db := Scale(dy, -1)
 		if isScalarOf(c.In[1], c.In[0]) {
-			db = Sum(db)
+			db = sumTo(db, c.In[1])
 		}
 		return []graph.Value{dy, db}, nil
 	},

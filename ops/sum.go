@@ -5,6 +5,7 @@ import "github.com/trit-ml/trit/graph"
 // SumOp adds all elements. Its gradient broadcasts.
 var SumOp = graph.Define(graph.Def[graph.None]{
 	Name: "sum", Doc: "the sum of all elements", In: "x", Out: "y",
+	BF16: "x ->",
 	Infer: func(_ graph.None, in []graph.Type) ([]graph.Type, error) {
 		return one(scalarF32), Check(in, F32("x", -1))
 	},
@@ -27,6 +28,7 @@ func Sum(x graph.Value) graph.Value { return SumOp.One(graph.None{}, x) }
 // FillOp repeats a scalar over another tensor's shape.
 var FillOp = graph.Define(graph.Def[graph.None]{
 	Name: "fill", Doc: "the scalar v in the shape of like", In: "v, like", Out: "y",
+	BF16: "like -> y",
 	Infer: func(_ graph.None, in []graph.Type) ([]graph.Type, error) {
 		return one(in[1]), Check(in, F32("v", 0), F32("like", -1))
 	},

@@ -16,6 +16,7 @@ type AxisSumAttrs struct {
 // SumAxisOp adds along one axis, which the result lacks.
 var SumAxisOp = graph.Define(graph.Def[AxisSumAttrs]{
 	Name: "sum.axis", Doc: "the sum, or mean, along one axis", In: "x", Out: "y",
+	BF16: "x -> y",
 	Infer: func(a AxisSumAttrs, in []graph.Type) ([]graph.Type, error) {
 		if err := Check(in, F32("x", -1)); err != nil {
 			return nil, err

@@ -14,6 +14,7 @@ type TransposeAttrs struct{ Perm string }
 // TransposeOp reorders axes.
 var TransposeOp = graph.Define(graph.Def[TransposeAttrs]{
 	Name: "transpose", Doc: "x with its axes in another order", In: "x", Out: "y",
+	BF16: "x -> y",
 	Infer: func(a TransposeAttrs, in []graph.Type) ([]graph.Type, error) {
 		x := in[0]
 		if err := Check(in, F32("x", -1)); err != nil {

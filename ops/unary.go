@@ -6,7 +6,7 @@ import "github.com/trit-ml/trit/graph"
 // its gradient, dx = df(x) * dy.
 func unary(name, doc string, f, df func(x float64) float64) (fwd, bwd graph.Op[graph.None]) {
 	bwd = graph.Define(graph.Def[graph.None]{
-		Name: name + ".grad", Doc: "dx = dy * d/dx " + name + "(x)", In: "x, dy", Out: "dx",
+		Name: name + ".grad", Doc: "dx = dy * d/dx " + name + "(x)", In: "x, dy", Out: "dx", BF16: "x, dy -> dx",
 		Infer: func(_ graph.None, in []graph.Type) ([]graph.Type, error) {
 			if err := Check(in, F32("x", -1), F32("dy", -1)); err != nil {
 				return nil, err
@@ -23,7 +23,7 @@ func unary(name, doc string, f, df func(x float64) float64) (fwd, bwd graph.Op[g
 	})
 	grad := bwd
 	fwd = graph.Define(graph.Def[graph.None]{
-		Name: name, Doc: doc, In: "x", Out: "y", Rowwise: []int{0},
+		Name: name, Doc: doc, In: "x", Out: "y", BF16: "x -> y", Rowwise: []int{0},
 		Infer: func(_ graph.None, in []graph.Type) ([]graph.Type, error) {
 			return one(in[0]), Check(in, F32("x", -1))
 		},

@@ -197,7 +197,7 @@ func (s *selector) acceptingFallbacks(n *graph.Node, call *devices.Call) []ranke
 	}
 	var out []ranked
 	for _, k := range s.fallbacks {
-		if k.Accept != nil && k.Accept(call) != nil {
+		if k.Fit(call) != nil {
 			continue
 		}
 		if c, err := s.choiceOf(n, k); err == nil {

@@ -95,6 +95,31 @@ func TestMissingFeatureIsARejection(t *testing.T) {
 	}
 }
 
+// TestBF16NeedsKernelsThatTakeIt: a kernel is never given a call in bf16 that it
+// does not ask for, whatever its Accept says, and neither is a fallback.
+func TestBF16NeedsKernelsThatTakeIt(t *testing.T) {
+	text := `
+graph @half(%a: bf16[S,2], %b: bf16[S,2])  where S in 1..64
+  %y = add(%a, %b) : bf16[S,2]
+  return %y
+`
+	fallback := host.RefKernel()
+	_, err := Compile(parse(t, text), toy(t, []devices.Kernel{addKernel(), fallback}))
+	var none *devices.NoKernelError
+	if !errors.As(err, &none) || !strings.Contains(err.Error(), "add.inplace: it computes in f32, the operands are bf16") {
+		t.Errorf("error %v", err)
+	}
+	fallback.BF16 = true
+	if got := chosen(t, text, toy(t, []devices.Kernel{addKernel(), fallback}), 3); got != "ref" {
+		t.Errorf("runs %s", got)
+	}
+	own := addKernel()
+	own.BF16 = true
+	if got := chosen(t, text, toy(t, []devices.Kernel{own, fallback}), 3); got != own.Name {
+		t.Errorf("runs %s", got)
+	}
+}
+
 func TestLayoutOfASharedWeight(t *testing.T) {
 	two := `
 graph @tied(%x: f32[S,2], %z: f32[S,2])  where S in 1..64

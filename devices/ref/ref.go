@@ -26,9 +26,11 @@ func Device(o Options) *host.Device {
 	if threads < 1 {
 		threads = runtime.GOMAXPROCS(0)
 	}
+	fallback := host.RefKernel()
+	fallback.BF16 = true
 	return host.New(host.Config{
 		Name:    "ref",
-		Kernels: []devices.Kernel{ternaryMatMul(), linear(threads), matmul(threads), cachedAttention(threads), host.RefKernel()},
+		Kernels: []devices.Kernel{ternaryMatMul(), linear(threads), matmul(threads), cachedAttention(threads), fallback},
 		Threads: threads,
 	})
 }

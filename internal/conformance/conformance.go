@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -143,9 +144,35 @@ func (s *suite) prepare(op *graph.OpDef) ([]*prepared, error) {
 			return nil, fmt.Errorf("bad case %v: %w", &prepared{Case: c}, err)
 		}
 		ps = append(ps, p)
+		if c, ok := inBF16(op, c); ok && s.bf16(op) {
+			if p, err := reference(op, c); err == nil { // a body may mix bf16 with f32
+				ps = append(ps, p)
+			}
+		}
 	}
 	s.cases[op] = ps
 	return ps, nil
+}
+
+// bf16 reports whether the device has a kernel for the op in bf16.
+func (s *suite) bf16(op *graph.OpDef) bool {
+	return slices.ContainsFunc(s.dev.Kernels(), func(k devices.Kernel) bool { return k.BF16 && (k.Op == nil || k.Op == op) })
+}
+
+// inBF16 is a case with its f32 operands rounded to bf16 where the op takes that.
+func inBF16(op *graph.OpDef, c Case) (Case, bool) {
+	in := slices.Clone(c.In)
+	for i, x := range in {
+		if x.Elem != graph.F32 || !op.NarrowOperand(i) {
+			continue
+		}
+		in[i] = graph.NewTensor(graph.BF16, x.Dims...)
+		for j, v := range x.F32() {
+			in[i].U16()[j] = graph.F32ToBF16(v)
+		}
+	}
+	c.In, c.Note = in, c.Note+" in bf16"
+	return c, op.InBF16(func(i int) graph.DType { return in[min(i, len(in)-1)].Elem })
 }
 
 // reference runs a case through the op's own implementation.
@@ -185,11 +212,9 @@ func (s *suite) every(k devices.Kernel, op *graph.OpDef) error {
 		if emptyResults(p) {
 			continue // lowering does not run these
 		}
-		if k.Accept != nil {
-			if err := k.Accept(p.call(op)); err != nil {
-				reason = err
-				continue
-			}
+		if err := k.Fit(p.call(op)); err != nil {
+			reason = err
+			continue
 		}
 		ran++
 		if err := s.check(k, op, p); err != nil {
@@ -300,7 +325,7 @@ func (s *suite) rows(k devices.Kernel, op *graph.OpDef, p *prepared, base []grap
 			return fmt.Errorf("row %d alone: %w", row, err)
 		}
 		for _, l := range s.dev.Kernels() {
-			if l.Op != k.Op || !sameOrder(op, k, l) || missing(s.dev, l) != "" || l.Accept != nil && l.Accept(one.call(op)) != nil {
+			if l.Op != k.Op || !sameOrder(op, k, l) || missing(s.dev, l) != "" || l.Fit(one.call(op)) != nil {
 				continue
 			}
 			got, err := execute(s.dev, s.reg, l, op, one, atStart, nil)

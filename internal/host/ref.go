@@ -16,6 +16,9 @@ const refCost = 10
 //
 // For an op that updates operands in place, result and operand are the same
 // memory; its reference must allow that.
+//
+// It takes no call in bf16: where all kernels are f32, a program in bf16 would run
+// in references and be asked for by mistake.
 func RefKernel() devices.Kernel {
 	return devices.Kernel{
 		Name:  "ref",

@@ -70,27 +70,28 @@ func round(t graph.Tensor, elem graph.DType) graph.Tensor {
 	return out
 }
 
-// grad returns dy and the gradients of the given operands.
+// grad draws dy and returns the gradients of the given operands for it.
 func (u *use) grad(wrt []int) (dy graph.Tensor, grads []graph.Tensor) {
+	return u.gradOf(wrt, graph.Tensor{})
+}
+
+// gradOf is grad for a given dy; an empty one is drawn.
+func (u *use) gradOf(wrt []int, dy graph.Tensor) (graph.Tensor, []graph.Tensor) {
 	b, in, env := u.build()
 	y := b.Emit(u.op, u.c.Attrs, in...)[0]
-	dims, err := y.Type().Shape.Eval(nil)
-	if err != nil {
-		u.Fatal(err)
-	}
-	r := rand.New(rand.NewPCG(11, 7))
-	dy = Normal(r, dims...)
-	yf := y
-	if elem := y.Type().Elem; elem != graph.F32 {
-		yf = ops.Cast(y, graph.F32)
-		dy, _ = round(dy, elem).ToF32() // what arrives at y
+	if dy.Elem != graph.F32 {
+		var err error
+		r := rand.New(rand.NewPCG(11, 7))
+		if dy, err = cotangent(y, func(dims ...int) graph.Tensor { return Normal(r, dims...) }); err != nil {
+			u.Fatal(err)
+		}
 	}
 	env.Params["dy"] = dy
 	var vals []graph.Value
 	for _, i := range wrt {
 		vals = append(vals, in[i])
 	}
-	ds, err := graph.Gradients(b, ops.Sum(ops.Mul(yf, b.Param("dy", graph.F32, dims...))), vals, ops.Add)
+	ds, err := graph.Gradients(b, ops.Sum(ops.Mul(widened(y), b.Param("dy", graph.F32, dy.Dims...))), vals, ops.Add)
 	if err != nil {
 		u.Fatal(err)
 	}

@@ -59,6 +59,7 @@ func Run(t *testing.T, ops []*graph.OpDef, cases map[string][]Case) {
 				u.commuted()
 				u.asGraph()
 				u.gradients()
+				u.bf16()
 			})
 		}
 		if !rowsChecked {
