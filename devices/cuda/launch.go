@@ -9,6 +9,27 @@ import (
 	"github.com/trit-ml/trit/devices/cuda/internal/driver"
 )
 
+// work is what a queue runs: a kernel call, several in order, or a library's.
+type work interface {
+	// enqueue puts the work on s; the caller has the context current.
+	enqueue(s driver.Stream) error
+	device() *Device
+}
+
+// several works run in order as one launch. There is at least one.
+type several []work
+
+func (w several) device() *Device { return w[0].device() }
+
+func (w several) enqueue(s driver.Stream) error {
+	for _, l := range w {
+		if err := l.enqueue(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // launch is one bound kernel call. The driver copies the parameters while it is
 // enqueued or captured.
 type launch struct {
@@ -21,7 +42,7 @@ type launch struct {
 }
 
 // maxParams is more than any kernel has.
-const maxParams = 16
+const maxParams = 24
 
 // params holds parameter values and the pointers to them that the driver
 // wants. It must not be copied.
@@ -39,9 +60,10 @@ func (p *params) add(typ string, v uint64) {
 	p.n++
 }
 
-// enqueue puts the launch on s; the caller has the context current.
+func (l *launch) device() *Device { return l.d }
+
 func (l *launch) enqueue(s driver.Stream) error {
-	if l.grid.X == 0 || l.grid.Y == 0 {
+	if l.grid.X == 0 || l.grid.Y == 0 || l.grid.Z == 0 {
 		return nil // nothing to compute
 	}
 	if err := l.d.api.LaunchKernel(l.fn, l.grid, l.block, l.shared, s, &l.params.ptrs[0]); err != nil {
@@ -52,7 +74,8 @@ func (l *launch) enqueue(s driver.Stream) error {
 
 // shape is a kernel's grid and block and its dynamic shared memory.
 type shape struct {
-	blocks, tiles int // the grid's x and y extents
+	blocks, tiles int // the grid's x and y extents; no tiles are one
+	layers        int // the z extent, likewise
 	threads       int
 	shared        int // bytes
 }
@@ -62,7 +85,7 @@ type shape struct {
 func (d *Device) bind(fn string, sh shape, args ...any) (devices.Launch, error) {
 	l := &launch{
 		d: d, name: fn, params: &params{},
-		grid:   driver.Dim{X: uint32(sh.blocks), Y: uint32(max(sh.tiles, 1)), Z: 1},
+		grid:   driver.Dim{X: uint32(sh.blocks), Y: uint32(max(sh.tiles, 1)), Z: uint32(max(sh.layers, 1))},
 		block:  driver.Dim{X: uint32(sh.threads), Y: 1, Z: 1},
 		shared: uint32(sh.shared),
 	}

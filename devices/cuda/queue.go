@@ -161,9 +161,9 @@ func (q *queue) Launch(launches ...devices.Launch) error {
 	})
 }
 
-func (q *queue) own(l devices.Launch) (*launch, error) {
-	k, ok := l.(*launch)
-	if !ok || k.d != q.d {
+func (q *queue) own(l devices.Launch) (work, error) {
+	k, ok := l.(work)
+	if !ok || k.device() != q.d {
 		return nil, fmt.Errorf("%T was bound for another device than %s", l, q.d.Name())
 	}
 	return k, nil

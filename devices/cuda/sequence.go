@@ -13,12 +13,12 @@ import (
 type sequence struct {
 	q        *queue
 	exec     driver.GraphExec
-	launches []*launch
+	launches []work
 }
 
 // Capture records the launches; nothing runs.
 func (q *queue) Capture(launches []devices.Launch) (devices.Sequence, error) {
-	s := &sequence{q: q, launches: make([]*launch, len(launches))}
+	s := &sequence{q: q, launches: make([]work, len(launches))}
 	for i, l := range launches {
 		k, err := q.own(l)
 		if err != nil {
