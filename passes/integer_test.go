@@ -30,7 +30,7 @@ func TestIntegerForward(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	params := map[string]graph.Tensor{"x": random(r, graph.F32, []int{rows, k}), "w": random(r, graph.F32, []int{n, k}), "dy": random(r, graph.F32, []int{rows, n})}
 	var outs [2][]graph.Tensor
-	for i, p := range []passes.Pipeline{fake, append(fake[:len(fake):len(fake)], passes.Integers()...)} {
+	for i, p := range []passes.Pipeline{fake, append(fake[:len(fake):len(fake)], passes.Lowered(true, false)...)} {
 		g, err := p.Run(g, nil)
 		if err != nil {
 			t.Fatal(err)

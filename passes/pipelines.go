@@ -44,6 +44,8 @@ type TrainOptions struct {
 	Warm bool
 	// Integer multiplies codes in the forward pass; see IntegerForward.
 	Integer bool
+	// BF16 computes activations and their gradients in bf16; see Precision.
+	BF16 bool
 	Spread
 }
 
@@ -86,6 +88,9 @@ func Train(o TrainOptions) Pipeline {
 	if o.Warm {
 		p = append(p, WarmQuantize())
 	}
+	if o.BF16 {
+		p = append(p, Precision())
+	}
 	if o.weighed() {
 		p = append(p, WeighLoss())
 	}
@@ -95,22 +100,27 @@ func Train(o TrainOptions) Pipeline {
 	} else {
 		p = append(p, o.update(o.AdamW)...)
 	}
-	if o.Integer {
-		return append(p, Integers(o.Fused...)...)
-	}
-	if len(o.Fused) > 0 {
-		p = append(p, Fuse(o.Fused...))
-	}
-	return p
+	return append(p, Lowered(o.Integer, o.BF16, o.Fused...)...)
 }
 
-// Integers is what follows the Train or Eval pipeline where the forward pass
-// multiplies codes: IntegerForward and its fusions, after the given ones. Norms
-// and quantizers stay apart: it would save 0.3 % of a step, and hide a value that
-// is not finite in a code, where a search for the first one does not see it.
-func Integers(fused ...*graph.OpDef) Pipeline {
-	fused = append(slices.Clone(fused), bitlinear.LinearAddOp.OpDef, bitlinear.IntLinearOp.OpDef)
-	return Pipeline{IntegerForward(), Fuse(fused...)}
+// Lowered is what follows the Train or Eval pipeline: IntegerForward, where the
+// forward pass multiplies codes, and fusions, the given ones first. Norms and
+// quantizers stay apart: it would save 0.3 % of a step, and hide a value that is
+// not finite in a code, where a search for the first one does not see it.
+func Lowered(integer, bf16 bool, fused ...*graph.OpDef) Pipeline {
+	var p Pipeline
+	fused = slices.Clone(fused)
+	if bf16 {
+		fused = append(fused, bitlinear.Casts()...)
+	}
+	if integer {
+		p = append(p, IntegerForward())
+		fused = append(fused, bitlinear.LinearAddOp.OpDef, bitlinear.IntLinearOp.OpDef)
+	}
+	if len(fused) > 0 {
+		p = append(p, Fuse(fused...))
+	}
+	return p
 }
 
 // Eval is the pipeline for a forward pass in training form, such as a
@@ -143,6 +153,12 @@ var Order = []Constraint{
 	{"cse", "warm-quantize", "projections that share a quantizer then share its blend"},
 	{"warm-quantize", "grad", "a blend has a gradient of its own"},
 	{"inline", "grad", "fused ops have no gradient of their own"},
+	{"inline", "precision", "what a fused op's body computes in is decided too"},
+	{"fold-transposes", "precision", "a cast would stand between a transpose and its matmul"},
+	{"warm-quantize", "precision", "weights are blended in f32, and cast behind it"},
+	{"cse", "precision", "a shared quantizer is then cast once"},
+	{"precision", "grad", "gradients are cast where their values are"},
+	{"precision", "integer-forward", "products of codes have no operand to cast"},
 	{"weigh-loss", "grad", "gradients are those of the weighed loss"},
 	{"grad", "accumulate", "it consumes the gradients among the outputs"},
 	{"grad", "all-reduce", "it sums the gradients among the outputs"},

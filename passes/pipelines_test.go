@@ -26,6 +26,9 @@ func pipelines() map[string]passes.Pipeline {
 		"train accumulating": passes.Train(passes.TrainOptions{AdamW: adam, Spread: passes.Spread{Accumulate: true}}),
 		"train on ranks":     passes.Train(passes.TrainOptions{AdamW: adam, Spread: passes.Spread{Ranks: collective.Attrs{Ranks: 2}}}),
 		"train sharded":      passes.Train(passes.TrainOptions{AdamW: adam, Spread: passes.Spread{Ranks: collective.Attrs{Ranks: 2, Rank: 1}, Shard: true}}),
+		"train bf16":         passes.Train(passes.TrainOptions{AdamW: adam, BF16: true, Integer: true}),
+		"train bf16 plain":   passes.Train(passes.TrainOptions{AdamW: adam, BF16: true, Plain: true, Spread: passes.Spread{Accumulate: true}}),
+		"train bf16 warm":    passes.Train(passes.TrainOptions{AdamW: adam, BF16: true, Warm: true}),
 		"eval":               passes.Eval(false),
 	}
 }
@@ -167,5 +170,37 @@ func TestInsert(t *testing.T) {
 	}
 	if _, err := p.Insert("nonsense", passes.DCE()); err == nil {
 		t.Error("inserted after a pass that is not there")
+	}
+}
+
+// TestPrecisionReachesEveryProduct: in bf16 no matrix product of a training step
+// has f32 operands, and no BitLinear writes f32 values that are then cast.
+func TestPrecisionReachesEveryProduct(t *testing.T) {
+	g, err := pipelines()["train bf16"].Run(declared(t, true), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := map[string]int{}
+	for _, node := range g.Nodes {
+		n[node.Op.Name]++
+		for _, v := range node.In {
+			if node.Op == ops.MatMulOp.OpDef && v.Type().Elem != graph.BF16 {
+				t.Errorf("%s reads %s", node.Where(), v.Type())
+			}
+		}
+		for _, out := range node.Out {
+			wide := out.Elem == graph.F32 && len(out.Shape) == 2 && out.Shape[0].Sym != "" && out.Shape[1] != graph.C(1)
+			switch node.Op {
+			case ops.AttentionOp.OpDef, ops.CastOp.OpDef: // the log-sum-exp; the embedding's gradient
+			default:
+				if wide {
+					t.Errorf("%s gives %s", node.Where(), out)
+				}
+			}
+		}
+	}
+	const projections = 2 * 7
+	if got := n["fused.bitlinear_cast"] + n["fused.bitlinear_cast_add"]; got != projections || n["rescale"] != 0 || n["fused.embedding_cast"] != 1 {
+		t.Errorf("%d BitLinears of %d write bf16; ops %v", got, projections, n)
 	}
 }

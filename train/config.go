@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/graph"
@@ -94,9 +95,9 @@ type Config struct {
 type Recipe struct {
 	// Plain trains without quantization.
 	Plain bool `json:"plain" help:"Train the unquantized twin."`
-	// Precision is F32. BF16, for activations and gradients beside f32 masters and
-	// moments, is refused: no device has kernels for it.
-	Precision    string       `json:"precision" flag:"precision" help:"Of activations and gradients: f32; bf16 is refused by devices without kernels for it, today all. Masters and moments are f32 always." source:"Micikevicius et al. 2018"`
+	// Precision is that of activations and their gradients, F32 or BF16; see
+	// passes.Precision. A device without kernels for BF16 refuses it.
+	Precision    string       `json:"precision" flag:"precision" help:"Of activations and their gradients: f32 or bf16, which devices without kernels for it refuse. Masters, gains, gradients of params and moments are f32 always." source:"Micikevicius et al. 2018"`
 	Quantization Quantization `json:"quantization" help:"Quantization-aware training."`
 	Optimizer    Optimizer    `json:"optimizer" help:"AdamW." source:"Loshchilov and Hutter 2019"`
 	Scale        Scale        `json:"scale" help:"Micro-batches, processes and memory."`
@@ -224,10 +225,18 @@ const (
 
 // supported reports whether a device can compute what the recipe asks for.
 func (r *Recipe) supported(dev devices.Device) error {
-	if r.Precision == BF16 {
-		return fmt.Errorf("precision bf16: device %s has no kernels for bf16 activations and gradients, and training would not be what was asked for in f32: set precision to f32", dev.Name())
+	if r.Precision != BF16 || slices.ContainsFunc(dev.Kernels(), func(k devices.Kernel) bool { return k.BF16 }) {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("precision bf16: device %s has no kernels for bf16 activations and gradients, and training would not be what was asked for in f32: set precision to f32", dev.Name())
+}
+
+// refused explains an error of lowering where the precision is what lacks a kernel.
+func (r *Recipe) refused(err error) error {
+	if none := (*devices.NoKernelError)(nil); r.Precision == BF16 && errors.As(err, &none) {
+		return fmt.Errorf("precision bf16: %w; set precision to f32", err)
+	}
+	return err
 }
 
 func (r *Recipe) validate(bad func(format string, args ...any)) {

@@ -72,8 +72,12 @@ func (e *Engine) Diagnose(ctx context.Context, b *data.Batch, lr, decay float64)
 	var found Finding
 	reach := map[graph.Value]float64{} // largest magnitude of each value so far
 	look := func(o runtime.Observation) error {
-		if o.Value.Elem != graph.F32 || found.Bad {
+		if found.Bad || o.Value.Elem != graph.F32 && o.Value.Elem != graph.BF16 {
 			return nil
+		}
+		vals, err := o.Value.ToF32()
+		if err != nil {
+			return err
 		}
 		v := o.Node.Result(o.Result)
 		f := Finding{Where: o.Node.Where(), Kernel: o.Kernel, Result: v.Hint()}
@@ -82,14 +86,14 @@ func (e *Engine) Diagnose(ctx context.Context, b *data.Batch, lr, decay float64)
 				f.Operands, f.From = r, in.Node().Where()
 			}
 		}
-		if f.Index, f.Value = notFinite(o.Value.F32()); f.Index >= 0 {
+		if f.Index, f.Value = notFinite(vals.F32()); f.Index >= 0 {
 			f.Bad = true
 			if found = f; size > 1 {
 				return nil
 			}
 			return errFound
 		}
-		f.Index, f.Value = largest(o.Value.F32())
+		f.Index, f.Value = largest(vals.F32())
 		reach[v] = math.Abs(f.Value)
 		if reach[v] > math.Abs(found.Value) {
 			found = f

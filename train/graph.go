@@ -38,7 +38,7 @@ func (r *Recipe) adamw(trained func(param string) bool) passes.AdamW {
 
 // pipeline is the train pipeline of the recipe.
 func (r *Recipe) pipeline(trained func(param string) bool) passes.Pipeline {
-	return passes.Train(passes.TrainOptions{AdamW: r.adamw(trained), Plain: r.Plain, Warm: r.Quantization.warms(), Integer: r.Quantization.Forward == ForwardInteger, Spread: r.Scale.spread()})
+	return passes.Train(passes.TrainOptions{AdamW: r.adamw(trained), Plain: r.Plain, Warm: r.Quantization.warms(), Integer: r.Quantization.Forward == ForwardInteger, BF16: r.Precision == BF16, Spread: r.Scale.spread()})
 }
 
 // StepGraph is a whole training step as one graph: params and moments are
@@ -86,11 +86,14 @@ func updateGraph(loss *graph.Graph, r Recipe, trained func(param string) bool, t
 
 // evalGraph is the loss in training form, without gradients.
 func evalGraph(loss *graph.Graph, r Recipe) (*graph.Graph, error) {
-	p := passes.Eval(r.Plain)
-	if r.Quantization.Forward == ForwardInteger {
-		p = append(p, passes.Integers()...)
+	p, half := passes.Eval(r.Plain), r.Precision == BF16
+	if half {
+		var err error
+		if p, err = p.Insert("cse", passes.Precision()); err != nil {
+			return nil, err
+		}
 	}
-	g, err := p.Run(loss, nil)
+	g, err := append(p, passes.Lowered(r.Quantization.Forward == ForwardInteger, half)...).Run(loss, nil)
 	if err != nil {
 		return nil, fmt.Errorf("train: %w", err)
 	}

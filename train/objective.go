@@ -59,7 +59,7 @@ func (o Objective) Engine(ctx context.Context, r Recipe, dev devices.Device, tok
 		return nil, err
 	}
 	if e.progs, err = compile(o, r, e.dev, e.tokens); err != nil {
-		return nil, err
+		return nil, r.refused(err)
 	}
 	if o.Frozen != nil {
 		err = e.progs.step.Load(ctx, o.Frozen)

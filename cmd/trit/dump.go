@@ -18,6 +18,8 @@ type dumpCmd struct {
 	Format   string `help:"text, dot or svg." enum:"text,dot,svg" default:"text"`
 	List     bool   `help:"List the passes of the pipeline and the scopes of the graph."`
 	Tokens   int    `help:"Most tokens in a step." default:"512"`
+	Forward  string `help:"train: float (fake quantization) or integer (products of codes)." enum:"float,integer" default:"float"`
+	BF16     bool   `name:"bf16" help:"train: activations and their gradients in bf16."`
 }
 
 func (dumpCmd) Help() string {
@@ -25,6 +27,7 @@ func (dumpCmd) Help() string {
   trit dump --scope model.layers.0
   trit dump --preset 2b4t --after lower-bitlinear --scope model.layers.0.mlp
   trit dump --pipeline train --after grad --scope grad.model.layers.0.mlp
+  trit dump --pipeline train --bf16 --forward integer --scope model.layers.0.mlp
   trit dump --preset nano --scope model.layers.0 --format svg > layer.svg`
 }
 
@@ -38,7 +41,7 @@ func (c *dumpCmd) Run(e *env) error {
 		if g, err = withLoss(g); err != nil {
 			return err
 		}
-		p = passes.Train(passes.TrainOptions{AdamW: passes.AdamW{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, MaxNorm: 1}})
+		p = passes.Train(passes.TrainOptions{AdamW: passes.AdamW{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, MaxNorm: 1}, Integer: c.Forward == "integer", BF16: c.BF16})
 	}
 	if g, err = afterPass(g, p, c.After); err != nil {
 		return err

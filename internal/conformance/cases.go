@@ -83,6 +83,13 @@ func Known() map[*graph.OpDef]Op {
 		bitlinear.IntLinear2Op.OpDef:    {intLinear(2, false), rounded},
 		bitlinear.IntLinear3Op.OpDef:    {intLinear(3, false), rounded},
 		bitlinear.RoPEAppendOp.OpDef:    {ropeAppend, summed},
+
+		bitlinear.LinearCastOp.OpDef:        {toBF16(intLinear(1, false), false), rounded},
+		bitlinear.LinearCastAddOp.OpDef:     {toBF16(intLinear(1, true), true), Tolerance{Rel: 0x1p-8}}, // a sum may cancel
+		bitlinear.DequantCastOp.OpDef:       {toBF16(dequant, false), exact},
+		bitlinear.WeightDequantCastOp.OpDef: {toBF16(ternaryDequant, false), exact},
+		bitlinear.FakeCastOp.OpDef:          {fakeCast, Tolerance{Each: 1e-5}},
+		bitlinear.EmbeddingCastOp.OpDef:     {toBF16(embedding, false), exact},
 	}
 	for _, op := range []*graph.OpDef{ops.ReLU2Op.OpDef, ops.ReLUOp.OpDef, ops.SiLUOp.OpDef, ops.GELUOp.OpDef} {
 		m[op] = Op{unary, rounded}

@@ -3,6 +3,8 @@
 package bitlinear
 
 import (
+	"slices"
+
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/ops"
 	"github.com/trit-ml/trit/ops/ternary"
@@ -10,7 +12,7 @@ import (
 
 // All returns the ops of this package.
 func All() []*graph.OpDef {
-	return append([]*graph.OpDef{Op.OpDef, RescaleOp.OpDef}, Fused()...)
+	return slices.Concat([]*graph.OpDef{Op.OpDef, RescaleOp.OpDef}, Fused(), Casts())
 }
 
 // Attrs chooses the quantizers.

@@ -40,7 +40,14 @@ func cases() map[string][]opcheck.Case {
 	weight := func(n int) graph.Tensor { return opcheck.Codes(r, graph.Tern, -1, 1, n, k) }
 	gamma := func() graph.Tensor { return graph.FromF32([]float32{0.01 + r.Float32()}) }
 	norm := bitlinear.NormQuantAttrs{Eps: 1e-5, Bits: 8, Round: "even"}
-	none := graph.None{}
+	none, narrow := graph.None{}, ops.CastAttrs{To: "bf16"}
+	half := func(t graph.Tensor) graph.Tensor {
+		h := graph.NewTensor(graph.BF16, t.Dims...)
+		for i, v := range t.F32() {
+			h.U16()[i] = graph.F32ToBF16(v)
+		}
+		return h
+	}
 	seq, pos := i32(0, 1, 0, 2, 1, 0, 1), i32(2, 0, 0, 5, 8, 1, 1)
 	table := graph.FromI32([]int32{4, 1, 0, 2, 5, 3, 4, 3, 0}, 3, 3)
 	cache := func() graph.Tensor {
@@ -63,6 +70,15 @@ func cases() map[string][]opcheck.Case {
 		"fused.bitlinear_add":         {{Attrs: none, In: []graph.Tensor{codes(), scales(), weight(n), gamma(), f(rows, n)}, Sym: rows}},
 		"fused.bitlinear2":            {{Attrs: none, In: []graph.Tensor{codes(), scales(), weight(n), gamma(), weight(m), gamma()}, Sym: rows}},
 		"fused.bitlinear3":            {{Attrs: none, In: []graph.Tensor{codes(), scales(), weight(n), gamma(), weight(m), gamma(), weight(5), gamma()}, Sym: rows}},
+		"fused.bitlinear_cast":        {{Attrs: narrow, In: []graph.Tensor{codes(), scales(), weight(n), gamma()}, Sym: rows}},
+		"fused.bitlinear_cast_add":    {{Attrs: narrow, In: []graph.Tensor{codes(), scales(), weight(n), gamma(), half(f(rows, n))}, Sym: rows}},
+		"fused.dequant_cast":          {{Attrs: narrow, In: []graph.Tensor{codes(), scales()}, Sym: rows}},
+		"fused.ternary_dequant_cast":  {{Attrs: narrow, In: []graph.Tensor{weight(n), gamma()}}},
+		"fused.ternary_fake_cast": {
+			{Attrs: bitlinear.FakeCastAttrs{Scale: "absmean", To: "bf16"}, In: []graph.Tensor{f(n, k)}},
+			{Attrs: bitlinear.FakeCastAttrs{Scale: "absmean", Group: 5, To: "bf16"}, In: []graph.Tensor{f(n, k)}},
+		},
+		"fused.embedding_cast": {{Attrs: narrow, In: []graph.Tensor{f(12, k), opcheck.Ints(r, 12, rows)}, Sym: rows}},
 		"fused.rope_append": {{
 			Attrs: bitlinear.RoPEAppendAttrs{Theta: 5e5, HeadDim: 4},
 			In:    []graph.Tensor{cache(), cache(), f(rows, 16), f(rows, 8), f(rows, 8), seq, pos, table}, Sym: rows,
@@ -109,6 +125,35 @@ var primitives = map[string]func(attrs any, in []graph.Value) []graph.Value{
 	},
 }
 
+// narrowed are the primitives of the ops that end in a cast.
+var narrowed = map[string]func(attrs any, in []graph.Value) graph.Value{
+	"fused.bitlinear_cast": func(_ any, in []graph.Value) graph.Value { return intLinear(in, 2)[0] },
+	"fused.dequant_cast":   func(_ any, in []graph.Value) graph.Value { return ops.Dequant(in[0], in[1]) },
+	"fused.ternary_dequant_cast": func(_ any, in []graph.Value) graph.Value {
+		return ternary.Dequant(in[0], in[1])
+	},
+	"fused.ternary_fake_cast": func(attrs any, in []graph.Value) graph.Value {
+		a := attrs.(bitlinear.FakeCastAttrs)
+		return ternary.FakeOp.One(ternary.ScaleAttrs{Scale: a.Scale, Group: a.Group}, in[0])
+	},
+	"fused.embedding_cast": func(_ any, in []graph.Value) graph.Value { return ops.Embedding(in[0], in[1]) },
+}
+
+// byHand is the sequence of primitives that a fused op stands for.
+func byHand(name string) func(attrs any, in []graph.Value) []graph.Value {
+	if f := narrowed[name]; f != nil {
+		return func(attrs any, in []graph.Value) []graph.Value {
+			return []graph.Value{ops.Cast(f(attrs, in), graph.BF16)}
+		}
+	}
+	if name == "fused.bitlinear_cast_add" {
+		return func(attrs any, in []graph.Value) []graph.Value {
+			return []graph.Value{ops.Add(byHand("fused.bitlinear_cast")(attrs, in)[0], in[4])}
+		}
+	}
+	return primitives[name]
+}
+
 func intLinear(in []graph.Value, w int) []graph.Value {
 	return []graph.Value{bitlinear.Rescale(ternary.MatMul(in[0], in[w]), in[1], in[w+1])}
 }
@@ -118,9 +163,9 @@ func intLinear(in []graph.Value, w int) []graph.Value {
 // results and final states.
 func TestFusedOpsAreTheirPrimitives(t *testing.T) {
 	cs := cases()
-	for _, op := range bitlinear.Fused() {
+	for _, op := range append(bitlinear.Fused(), bitlinear.Casts()...) {
 		t.Run(op.Name, func(t *testing.T) {
-			byHand := primitives[op.Name]
+			byHand := byHand(op.Name)
 			if byHand == nil {
 				t.Fatal("no sequence of primitives to compare with")
 			}
