@@ -25,6 +25,16 @@
 // Kernels are written in kernels/NAME.cu, a module each, and compiled by "go
 // generate", which needs nvcc and writes kernels/NAME.ptx; a test compares the
 // hash in its header with the sources.
+//
+// # Without a GPU
+//
+// The environment variable TRIT_CUDA_DRIVER names a library to open in place of
+// libcuda.so.1. It is a means of testing: the directory emulator builds one that
+// runs the same kernel sources on the CPU, slowly, with checks that a GPU does
+// not make and with faults on demand.
+//
+//	sh devices/cuda/emulator/build.sh /path/to/emulator.so
+//	TRIT_CUDA_DRIVER=/path/to/emulator.so go test -count=1 -tags cuda ./devices/cuda/...
 package cuda
 
 //go:generate sh kernels/build.sh

@@ -4,6 +4,7 @@ package driver
 
 import (
 	"fmt"
+	"os"
 
 	"github.com/ebitengine/purego"
 )
@@ -11,7 +12,15 @@ import (
 // Library is the soname that every NVIDIA driver installs.
 const library = "libcuda.so.1"
 
+// libraryEnv names another library to open in its place, such as the emulator
+// of devices/cuda/emulator.
+const libraryEnv = "TRIT_CUDA_DRIVER"
+
 func load(a *API) error {
+	library := library
+	if l := os.Getenv(libraryEnv); l != "" {
+		library = l
+	}
 	h, err := purego.Dlopen(library, purego.RTLD_NOW|purego.RTLD_LOCAL)
 	if err != nil {
 		return fmt.Errorf("no NVIDIA driver: %w; install the driver, or choose another device", err)
