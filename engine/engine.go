@@ -30,12 +30,13 @@ type Engine struct {
 func (m *Model) Start(ctx context.Context, dev devices.Device, s Shape) (*Engine, error) {
 	began := time.Now()
 	s = s.or(m.DefaultShape())
-	s.Whole = s.Whole || !devices.NewRegistry(dev).Claims(screen.TopOp.OpDef)
+	claims := devices.NewRegistry(dev).Claims
+	s.Whole = s.Whole || !claims(screen.TopOp.OpDef)
 	g, err := m.Declare(s.Chunk)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.Name, err)
 	}
-	if g, err = m.InferPipeline(s).Run(g, nil); err != nil {
+	if g, err = m.inferPipeline(s, claims).Run(g, nil); err != nil {
 		return nil, fmt.Errorf("%s: %w", m.Name, err)
 	}
 	if err := graph.Verify(g, graph.Inferring); err != nil {

@@ -180,8 +180,15 @@ func (s Shape) or(d Shape) Shape {
 	return s
 }
 
-// InferPipeline returns the infer pipeline for the model in the given shape.
+// InferPipeline returns the infer pipeline for the model in the given shape, for
+// any device.
 func (m *Model) InferPipeline(s Shape) passes.Pipeline {
+	return m.inferPipeline(s, func(*graph.OpDef) bool { return false })
+}
+
+// inferPipeline is InferPipeline for a device that has kernels for the ops that
+// claims reports.
+func (m *Model) inferPipeline(s Shape, claims func(*graph.OpDef) bool) passes.Pipeline {
 	s = s.or(m.DefaultShape())
 	screen := passes.Screen{Tops: s.Seqs * (1 + s.Guess)}
 	if s.Whole {
@@ -192,5 +199,6 @@ func (m *Model) InferPipeline(s Shape) passes.Pipeline {
 		MaxRows: s.Chunk,
 		Packed:  m.Weights.Packed,
 		Screen:  screen,
+		Fused:   passes.FusedFor(claims),
 	})
 }

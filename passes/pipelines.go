@@ -33,6 +33,23 @@ func Infer(o InferOptions) Pipeline {
 	}
 }
 
+// FusedFor returns the fusions that InferOptions.Fused should have for a device:
+// those of bitlinear.Normed that claims reports it to have kernels for, behind
+// those that they are made of.
+func FusedFor(claims func(*graph.OpDef) bool) []*graph.OpDef {
+	fused := []*graph.OpDef{bitlinear.SubLNQuantOp.OpDef, bitlinear.ReLU2GLUOp.OpDef, bitlinear.LinearAddOp.OpDef}
+	parts := len(fused)
+	for _, op := range bitlinear.Normed() {
+		if claims(op) {
+			fused = append(fused, op)
+		}
+	}
+	if len(fused) == parts {
+		return nil
+	}
+	return fused
+}
+
 // TrainOptions configures the train pipeline.
 type TrainOptions struct {
 	AdamW AdamW

@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/devices/avx"
 	"github.com/trit-ml/trit/engine"
 	"github.com/trit-ml/trit/graph"
@@ -46,7 +47,8 @@ func (c *explainCmd) Run(e *env) error {
 		return err
 	}
 	defer dev.Close()
-	p := passes.Infer(passes.InferOptions{Cache: passes.NewCache(1, c.Context, 32, graph.F32), MaxRows: c.Tokens, Packed: packed, Screen: passes.Screen{Tops: 1}})
+	p := passes.Infer(passes.InferOptions{Cache: passes.NewCache(1, c.Context, 32, graph.F32), MaxRows: c.Tokens, Packed: packed, Screen: passes.Screen{Tops: 1},
+		Fused: passes.FusedFor(devices.NewRegistry(dev).Claims)})
 	if g, err = p.Run(g, nil); err != nil {
 		return err
 	}

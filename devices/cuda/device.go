@@ -69,6 +69,11 @@ type Device struct {
 	loaded map[*module]driver.Module
 	funcs  map[string]driver.Function
 	closed bool
+
+	constants struct { // tables that kernels read
+		sync.Mutex
+		of map[string]*buffer
+	}
 }
 
 var _ devices.Device = (*Device)(nil)
@@ -229,6 +234,9 @@ func (d *Device) Close() error {
 		var errs []error
 		if d.aux != 0 {
 			errs = append(errs, d.api.DestroyStream(d.aux))
+		}
+		for _, b := range d.constants.of {
+			errs = append(errs, d.api.MemFree(b.ptr))
 		}
 		for _, m := range d.loaded {
 			errs = append(errs, d.api.UnloadModule(m))

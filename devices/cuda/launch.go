@@ -39,6 +39,7 @@ type launch struct {
 	grid, block driver.Dim
 	shared      uint32
 	params      *params
+	early       bool // it may start before the launch before it is done
 }
 
 // maxParams is more than any kernel has.
@@ -66,7 +67,11 @@ func (l *launch) enqueue(s driver.Stream) error {
 	if l.grid.X == 0 || l.grid.Y == 0 || l.grid.Z == 0 {
 		return nil // nothing to compute
 	}
-	if err := l.d.api.LaunchKernel(l.fn, l.grid, l.block, l.shared, s, &l.params.ptrs[0]); err != nil {
+	start := l.d.api.LaunchKernel
+	if l.early {
+		start = l.d.api.LaunchKernelEarly
+	}
+	if err := start(l.fn, l.grid, l.block, l.shared, s, &l.params.ptrs[0]); err != nil {
 		return fmt.Errorf("kernel %s: %w", l.name, err)
 	}
 	return nil
@@ -115,6 +120,19 @@ func (d *Device) bind(fn string, sh shape, args ...any) (devices.Launch, error) 
 		return nil, err
 	}
 	return l, nil
+}
+
+// bindEarly is bind for a kernel of a file that has an _sm90 form. There it starts
+// while the kernel before it ends, and waits itself for what it reads.
+func (d *Device) bindEarly(fn string, sh shape, args ...any) (devices.Launch, error) {
+	if !d.Has(sm90a) {
+		return d.bind(fn, sh, args...)
+	}
+	l, err := d.bind(fn+"_sm90", sh, args...)
+	if err == nil {
+		l.(*launch).early = true
+	}
+	return l, err
 }
 
 // bytes is the memory an operand takes in its layout.

@@ -126,10 +126,6 @@ func fake(d *Device, elem graph.DType, layout graph.Layout, dims ...int) devices
 // TestArgumentsMatchKernels binds every row of the table without a GPU and
 // compares what it passes with what the compiled kernel takes.
 func TestArgumentsMatchKernels(t *testing.T) {
-	d, err := Offline("sm_90")
-	if err != nil {
-		t.Fatal(err)
-	}
 	want := map[string][]string{}
 	for _, m := range allModules() {
 		entries(t, want, m.text)
@@ -160,20 +156,30 @@ func TestArgumentsMatchKernels(t *testing.T) {
 			t.Errorf("%s: grid %v, block %v", row, k.grid, k.block)
 		}
 	}
-	for _, k := range d.Kernels() {
-		c := exampleCall(k)
-		for i := range c.In {
-			c.In[i] = fake(d, c.In[i].Elem, c.In[i].Layout, c.In[i].Dims...)
+	for _, arch := range []string{"sm_80", "sm_90"} {
+		d, err := Offline(arch)
+		if err != nil {
+			t.Fatal(err)
 		}
-		for i := range c.Out {
-			c.Out[i] = fake(d, c.Out[i].Elem, "", c.Out[i].Dims...)
+		for _, k := range d.Kernels() {
+			for _, c := range exampleCalls(k) {
+				for i := range c.In {
+					c.In[i] = fake(d, c.In[i].Elem, c.In[i].Layout, c.In[i].Dims...)
+				}
+				for i := range c.Out {
+					c.Out[i] = fake(d, c.Out[i].Elem, "", c.Out[i].Dims...)
+				}
+				if k.Scratch != nil {
+					c.Scratch = fake(d, graph.U8, "", k.Scratch(c))
+				}
+				l, err := k.Bind(c)
+				check(arch+": "+k.Name, l, err)
+			}
 		}
-		l, err := k.Bind(c)
-		check(k.Name, l, err)
-	}
-	for _, l := range d.Layouts() {
-		p, err := l.Pack(fake(d, l.Elem, "", 6, 100), fake(d, l.Elem, l.Name, 6, 100))
-		check(string(l.Name), p, err)
+		for _, l := range d.Layouts() {
+			p, err := l.Pack(fake(d, l.Elem, "", 6, 100), fake(d, l.Elem, l.Name, 6, 100))
+			check(arch+": "+string(l.Name), p, err)
+		}
 	}
 	for name := range want {
 		if !used[name] {

@@ -3,6 +3,7 @@ package cuda
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -62,16 +63,26 @@ func example(op *graph.OpDef, z size3, rng *rand.Rand) (attrs any, in []graph.Te
 // conformanceCase is the first case of the op's conformance tests that accept
 // accepts.
 func conformanceCase(op *graph.OpDef, accept func(*devices.Call) error) conformance.Case {
+	return conformanceCases(op, accept)[0]
+}
+
+// conformanceCases are all of them; there is at least one.
+func conformanceCases(op *graph.OpDef, accept func(*devices.Call) error) []conformance.Case {
+	var cs []conformance.Case
 	for _, c := range conformance.Known()[op].Cases(&conformance.Rand{Rand: rand.New(rand.NewPCG(1, 1))}) {
 		out, err := outTypes(op, c.Attrs, c.In)
 		if err != nil {
 			panic(err)
 		}
-		if len(out[0].Data) > 0 && (accept == nil || accept(callOf(op, c.Attrs, c.In, out)) == nil) {
-			return c
+		some := !slices.ContainsFunc(c.In, func(x graph.Tensor) bool { return len(x.Data) == 0 })
+		if some && len(out[0].Data) > 0 && (accept == nil || accept(callOf(op, c.Attrs, c.In, out)) == nil) {
+			cs = append(cs, c)
 		}
 	}
-	panic("no case of " + op.Name + " is accepted")
+	if len(cs) == 0 {
+		panic("no case of " + op.Name + " is accepted")
+	}
+	return cs
 }
 
 // callOf is an unbound call.
@@ -121,19 +132,25 @@ var chainAttrs = bitlinear.NormQuantAttrs{Eps: 1e-5, Bits: 8, Round: "even"}
 
 // exampleCall is an unbound call of the kernel's op that it accepts, with the
 // layouts it asks for.
-func exampleCall(k devices.Kernel) *devices.Call {
-	ex := conformanceCase(k.Op, k.Accept)
-	out, err := outTypes(k.Op, ex.Attrs, ex.In)
-	if err != nil {
-		panic(err)
-	}
-	c := callOf(k.Op, ex.Attrs, ex.In, out)
-	for i := range c.In {
-		if i < len(k.Layouts) {
-			c.In[i].Layout = k.Layouts[i]
+func exampleCall(k devices.Kernel) *devices.Call { return exampleCalls(k)[0] }
+
+// exampleCalls are as many as the op's conformance tests have.
+func exampleCalls(k devices.Kernel) []*devices.Call {
+	var calls []*devices.Call
+	for _, ex := range conformanceCases(k.Op, k.Accept) {
+		out, err := outTypes(k.Op, ex.Attrs, ex.In)
+		if err != nil {
+			panic(err)
 		}
+		c := callOf(k.Op, ex.Attrs, ex.In, out)
+		for i := range c.In {
+			if i < len(k.Layouts) {
+				c.In[i].Layout = k.Layouts[i]
+			}
+		}
+		calls = append(calls, c)
 	}
-	return c
+	return calls
 }
 
 func matmulCall(m, n, k int) *devices.Call {

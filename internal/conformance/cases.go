@@ -20,6 +20,9 @@ var (
 	coded = Tolerance{Rel: 1e-5, Each: 1e-5, Abs: 1e-30, Codes: 0.005}
 )
 
+// offByCode is for products of codes of which one is off by one.
+var offByCode = Tolerance{Rel: 0.02}
+
 // Known returns what the suite knows: every op of this module.
 func Known() map[*graph.OpDef]Op {
 	m := map[*graph.OpDef]Op{
@@ -77,11 +80,14 @@ func Known() map[*graph.OpDef]Op {
 		bitlinear.SubLNQuantOp.OpDef:    {sublnQuant, coded},
 		bitlinear.ReLU2GLUOp.OpDef:      {binarySame, rounded},
 		bitlinear.GLUSubLNQuantOp.OpDef: {gluSublnQuant, coded},
-		bitlinear.GLUDownOp.OpDef:       {gluDown, Tolerance{Rel: 0.02}}, // a code off by one
+		bitlinear.GLUDownOp.OpDef:       {gluDown, offByCode},
 		bitlinear.IntLinearOp.OpDef:     {intLinear(1, false), rounded},
 		bitlinear.LinearAddOp.OpDef:     {intLinear(1, true), Tolerance{Rel: 1e-6}},
 		bitlinear.IntLinear2Op.OpDef:    {intLinear(2, false), rounded},
 		bitlinear.IntLinear3Op.OpDef:    {intLinear(3, false), rounded},
+		bitlinear.NormGLUOp.OpDef:       {normLinear(2, false), offByCode},
+		bitlinear.NormLinear3Op.OpDef:   {normLinear(3, false), offByCode},
+		bitlinear.NormLinearAddOp.OpDef: {normLinear(1, true), offByCode},
 		bitlinear.RoPEAppendOp.OpDef:    {ropeAppend, summed},
 
 		bitlinear.LinearCastOp.OpDef:        {toBF16(intLinear(1, false), false), rounded},

@@ -105,7 +105,7 @@ func ropeAppend(r *Rand) []Case {
 	var cs []Case
 	for _, h := range heads {
 		for _, n := range []int{1, 6} {
-			for _, elem := range []graph.DType{graph.F32, graph.F16} {
+			for _, elem := range []graph.DType{graph.F32, graph.F16, graph.BF16} {
 				table, blocks := r.pages(4, 5)
 				seq, pos := r.tokens(n)
 				kv := h[1] * h[2]

@@ -165,3 +165,26 @@ func intLinear(count int, res bool) func(r *Rand) []Case {
 		return cs
 	}
 }
+
+// normLinear makes cases of a product with a norm before it.
+func normLinear(count int, res bool) func(r *Rand) []Case {
+	return func(r *Rand) []Case {
+		var cs []Case
+		for _, p := range append(products, [][3]int{{2, 6912, 33}, {1, 8200, 20}, {1, 9, 2200}}...) {
+			c := Case{Attrs: normQuant(8), In: []graph.Tensor{r.F32(p[0], p[1]), r.F32(p[1])}, Rows: []int{0}}
+			for i := range count {
+				n := p[2]
+				if count == 3 {
+					n += 3 * i // as query, key and value differ
+				}
+				c.In = append(c.In, r.Tern(n, p[1]), r.Fill(0.1+float32(i)))
+			}
+			if res {
+				c.In = append(c.In, r.F32(p[0], p[2]))
+				c.Rows = append(c.Rows, len(c.In)-1)
+			}
+			cs = append(cs, c)
+		}
+		return cs
+	}
+}

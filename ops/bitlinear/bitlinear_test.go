@@ -66,6 +66,9 @@ func cases() map[string][]opcheck.Case {
 		"fused.relu2_glu":             {{Attrs: none, In: []graph.Tensor{f(rows, k), f(rows, k)}, Sym: rows}},
 		"fused.relu2_glu_subln_quant": {{Attrs: norm, In: []graph.Tensor{f(rows, k), f(rows, k), f(k)}, Sym: rows}},
 		"fused.relu2_glu_down":        {{Attrs: norm, In: []graph.Tensor{f(rows, k), f(rows, k), f(k), weight(n), gamma(), f(rows, n)}, Sym: rows}},
+		"fused.norm_glu":              {{Attrs: norm, In: []graph.Tensor{f(rows, k), f(k), weight(n), gamma(), weight(n), gamma()}, Sym: rows}},
+		"fused.norm_bitlinear3":       {{Attrs: norm, In: []graph.Tensor{f(rows, k), f(k), weight(n), gamma(), weight(m), gamma(), weight(5), gamma()}, Sym: rows}},
+		"fused.norm_bitlinear_add":    {{Attrs: norm, In: []graph.Tensor{f(rows, k), f(k), weight(n), gamma(), f(rows, n)}, Sym: rows}},
 		"fused.bitlinear":             {{Attrs: none, In: []graph.Tensor{codes(), scales(), weight(n), gamma()}, Sym: rows}},
 		"fused.bitlinear_add":         {{Attrs: none, In: []graph.Tensor{codes(), scales(), weight(n), gamma(), f(rows, n)}, Sym: rows}},
 		"fused.bitlinear2":            {{Attrs: none, In: []graph.Tensor{codes(), scales(), weight(n), gamma(), weight(m), gamma()}, Sym: rows}},
@@ -106,6 +109,17 @@ var primitives = map[string]func(attrs any, in []graph.Value) []graph.Value{
 		a := attrs.(bitlinear.NormQuantAttrs)
 		q, s := ops.QuantAct(ops.RMSNorm(ops.Mul(ops.ReLU2(in[0]), in[1]), in[2], a.Eps), ops.Int8)
 		return []graph.Value{ops.Add(intLinear([]graph.Value{q, s, in[3], in[4]}, 2)[0], in[5])}
+	},
+	"fused.norm_glu": func(attrs any, in []graph.Value) []graph.Value {
+		y := intLinear2(codes(attrs, in), 2, 4)
+		return []graph.Value{ops.Mul(ops.ReLU2(y[0]), y[1])}
+	},
+	"fused.norm_bitlinear3": func(attrs any, in []graph.Value) []graph.Value {
+		in = codes(attrs, in)
+		return append(intLinear2(in, 2, 4), intLinear(in, 6)...)
+	},
+	"fused.norm_bitlinear_add": func(attrs any, in []graph.Value) []graph.Value {
+		return []graph.Value{ops.Add(intLinear(codes(attrs, in), 2)[0], in[4])}
 	},
 	"fused.bitlinear": func(_ any, in []graph.Value) []graph.Value { return intLinear(in, 2) },
 	"fused.bitlinear_add": func(_ any, in []graph.Value) []graph.Value {
@@ -154,6 +168,16 @@ func byHand(name string) func(attrs any, in []graph.Value) []graph.Value {
 	return primitives[name]
 }
 
+// codes are the operands with x and g of a norm replaced by codes and scales.
+func codes(attrs any, in []graph.Value) []graph.Value {
+	q, s := ops.QuantAct(ops.RMSNorm(in[0], in[1], attrs.(bitlinear.NormQuantAttrs).Eps), ops.Int8)
+	return append([]graph.Value{q, s}, in[2:]...)
+}
+
+func intLinear2(in []graph.Value, a, b int) []graph.Value {
+	return append(intLinear(in, a), intLinear(in, b)...)
+}
+
 func intLinear(in []graph.Value, w int) []graph.Value {
 	return []graph.Value{bitlinear.Rescale(ternary.MatMul(in[0], in[w]), in[1], in[w+1])}
 }
@@ -163,7 +187,7 @@ func intLinear(in []graph.Value, w int) []graph.Value {
 // results and final states.
 func TestFusedOpsAreTheirPrimitives(t *testing.T) {
 	cs := cases()
-	for _, op := range append(bitlinear.Fused(), bitlinear.Casts()...) {
+	for _, op := range slices.Concat(bitlinear.Fused(), bitlinear.Normed(), bitlinear.Casts()) {
 		t.Run(op.Name, func(t *testing.T) {
 			byHand := byHand(op.Name)
 			if byHand == nil {

@@ -21,6 +21,7 @@ const (
 	cuModuleGetFunction
 	cuFuncSetAttribute
 	cuLaunchKernel
+	cuLaunchKernelEx
 	cuMemGetInfo
 	cuMemAlloc
 	cuMemFree
@@ -67,6 +68,7 @@ var names = [numFuncs]string{
 	cuModuleGetFunction:       "cuModuleGetFunction",
 	cuFuncSetAttribute:        "cuFuncSetAttribute",
 	cuLaunchKernel:            "cuLaunchKernel",
+	cuLaunchKernelEx:          "cuLaunchKernelEx",
 	cuMemGetInfo:              "cuMemGetInfo_v2",
 	cuMemAlloc:                "cuMemAlloc_v2",
 	cuMemFree:                 "cuMemFree_v2",

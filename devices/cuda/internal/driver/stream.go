@@ -157,6 +157,34 @@ func (a *API) LaunchKernel(f Function, grid, block Dim, shared uint32, s Stream,
 		uintptr(unsafe.Pointer(params)), 0)
 }
 
+// launchConfig is CUlaunchConfig, launchAttribute CUlaunchAttribute.
+type launchConfig struct {
+	grid, block Dim
+	shared      uint32
+	stream      Stream
+	attributes  *launchAttribute
+	count       uint32
+}
+
+type launchAttribute struct {
+	id    int32
+	_     int32
+	value [16]uint32
+}
+
+// LaunchKernelEarly is LaunchKernel for a kernel that may start before the one
+// enqueued before it is done; it executes griddepcontrol.wait itself.
+func (a *API) LaunchKernelEarly(f Function, grid, block Dim, shared uint32, s Stream, params *unsafe.Pointer) error {
+	const programmaticStreamSerialization = 6
+	c := &struct {
+		config    launchConfig
+		attribute launchAttribute
+	}{launchConfig{grid: grid, block: block, shared: shared, stream: s, count: 1},
+		launchAttribute{id: programmaticStreamSerialization, value: [16]uint32{1}}}
+	c.config.attributes = &c.attribute
+	return a.call(cuLaunchKernelEx, uintptr(unsafe.Pointer(&c.config)), uintptr(f), uintptr(unsafe.Pointer(params)), 0)
+}
+
 // IsCode reports whether err is a driver error with the given code.
 func IsCode(err error, code int) bool {
 	var e *Error
