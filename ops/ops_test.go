@@ -148,7 +148,8 @@ func cases() map[string][]opcheck.Case {
 			{Name: "narrow", Attrs: ops.CastAttrs{To: "bf16"}, In: []graph.Tensor{f(rows, 5)}, Sym: rows, Through: []int{0}},
 			{Name: "widen", Attrs: ops.CastAttrs{To: "f32"}, In: []graph.Tensor{cast(f(rows, 5), graph.F16)}, Sym: rows, Through: []int{0}},
 		},
-		"relu2": unary(), "relu2.grad": unaryGrad,
+		"dropout": {{Attrs: ops.DropoutAttrs{P: 0.3, Seed: 1 << 40, Stream: 2}, In: []graph.Tensor{opcheck.Normal(rand.New(rand.NewPCG(1, 1)), rows, 19), i32(4, 9)}, Sym: rows, Wrt: []int{0}}},
+		"relu2":   unary(), "relu2.grad": unaryGrad,
 		"silu": unary(), "silu.grad": unaryGrad,
 		"gelu": unary(), "gelu.grad": unaryGrad,
 		"embedding": {

@@ -35,7 +35,7 @@ func underTest() map[string]passes.Pass {
 		passes.ScreenHead(passes.Screen{Tops: 2, Least: 16}),
 		passes.LowerBitLinear(func(p string) bool { return strings.HasPrefix(p, "packed") }),
 		passes.CSE(), passes.Fold(), passes.DCE(), passes.MergeSiblings(),
-		passes.InsertQuantize(), passes.DropQuantize(), passes.Inline(nil), passes.FoldTransposes(), passes.WarmQuantize(), passes.Precision(), passes.IntegerForward(), passes.Grad(nil),
+		passes.InsertQuantize(), passes.DropQuantize(), passes.Inline(nil), passes.FoldTransposes(), passes.WarmQuantize(), passes.Dropout(passes.DropoutOptions{P: 0.25, Seed: 1, After: []string{"o_proj.weight"}}, nil), passes.Precision(), passes.IntegerForward(), passes.Grad(nil),
 		passes.Fuse(bitlinear.Fused()...),
 		passes.Ternarize(bitlinear.Default, func(_ *graph.Node, p string) bool { return strings.HasPrefix(p, "big") }),
 		passes.WeighLoss(),

@@ -61,6 +61,8 @@ type TrainOptions struct {
 	Warm bool
 	// Integer multiplies codes in the forward pass; see IntegerForward.
 	Integer bool
+	// Dropout drops activations; see Dropout.
+	Dropout DropoutOptions
 	// BF16 computes activations and their gradients in bf16; see Precision.
 	BF16 bool
 	Spread
@@ -102,6 +104,9 @@ func Train(o TrainOptions) Pipeline {
 		quantize = DropQuantize()
 	}
 	p := Pipeline{quantize, Inline(nil), FoldTransposes(), CSE()}
+	if o.Dropout.P > 0 {
+		p = append(Pipeline{Dropout(o.Dropout, o.AdamW.Want)}, p...)
+	}
 	if o.Warm {
 		p = append(p, WarmQuantize())
 	}
@@ -163,6 +168,7 @@ var Order = []Constraint{
 	{"lower-bitlinear", "cse", "projections of one input each quantize it; cse makes them share"},
 	{"cse", "merge-siblings", "siblings are recognised by their common quantized input"},
 	{"merge-siblings", "fuse", "fuse would bind each projection alone first"},
+	{"dropout", "insert-quantize", "it knows a BitLinear by its weight, before the weight has a quantizer"},
 	{"insert-quantize", "inline", "a bitlinear is inlined too, but inside a pass that dumps can show"},
 	{"inline", "fold-transposes", "the transposes stand before quantizers inside a bitlinear"},
 	{"fold-transposes", "grad", "a gradient then has the form that its param is stored in"},

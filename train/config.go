@@ -98,6 +98,7 @@ type Recipe struct {
 	// Precision is that of activations and their gradients, F32 or BF16; see
 	// passes.Precision. A device without kernels for BF16 refuses it.
 	Precision    string       `json:"precision" flag:"precision" help:"Of activations and their gradients: f32 or bf16, which devices without kernels for it refuse. Masters, gains, gradients of params and moments are f32 always." source:"Micikevicius et al. 2018"`
+	Dropout      Dropout      `json:"dropout" help:"Activations that are set to zero at random." source:"Srivastava et al. 2014"`
 	Quantization Quantization `json:"quantization" help:"Quantization-aware training."`
 	Optimizer    Optimizer    `json:"optimizer" help:"AdamW." source:"Loshchilov and Hutter 2019"`
 	Scale        Scale        `json:"scale" help:"Micro-batches, processes and memory."`
@@ -132,6 +133,7 @@ func Default() Config {
 		Rows:      8, Window: 128, Steps: 1000, Seed: 1,
 		Recipe: Recipe{
 			Precision:    F32,
+			Dropout:      Dropout{After: []string{".o_proj.weight", ".down_proj.weight"}},
 			Quantization: Quantization{Warmup: WarmupNone, WarmupSteps: 1000, Forward: ForwardAuto},
 			Optimizer: Optimizer{
 				Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Clip: 1,
@@ -209,6 +211,9 @@ func (c *Config) validate() error {
 	}
 	c.Recipe.validate(bad)
 	c.Scale.validate(c.Rows, bad)
+	if c.Dropout.P > 0 && c.LoRA.Rank > 0 {
+		bad("dropout of a run with adapters: what it drops belongs to layers that are not trained; leave it out")
+	}
 	if c.Device != nil {
 		if err := c.Recipe.supported(c.Device); err != nil {
 			bad("%w", err)
@@ -244,6 +249,7 @@ func (r *Recipe) validate(bad func(format string, args ...any)) {
 		bad("precision %q, want %q or %q", r.Precision, F32, BF16)
 	}
 	r.Quantization.validate(r.Plain, bad)
+	r.Dropout.validate(bad)
 	r.Optimizer.validate(bad)
 }
 

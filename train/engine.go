@@ -33,6 +33,8 @@ type Engine struct {
 	win    runtime.Input // if quantization warms up
 	share  [1]float32
 	sin    runtime.Input // if a loss is one of several
+	drop   [2]int32      // step and first row
+	din    runtime.Input // if activations are dropped
 	first  [1]float32
 	fin    runtime.Input // if gradients are accumulated
 	micro  data.Batch    // the part that runs
@@ -94,6 +96,11 @@ func (e *Engine) start() (err error) {
 	if e.recipe.Quantization.warms() {
 		if e.win, err = e.progs.step.Input(passes.LambdaInput); err != nil {
 			return err
+		}
+	}
+	if e.recipe.Dropout.P > 0 {
+		if e.din, err = e.progs.step.Input(passes.DropoutInput); err != nil {
+			return fmt.Errorf("dropout: the model has no embedding and no weight named by dropout.after: %w", err)
 		}
 	}
 	if e.weighed() {
@@ -339,6 +346,10 @@ func (e *Engine) step(b *data.Batch, lr, decay float64, run func(*runtime.Run) e
 	for i := range own {
 		b.Part(rank*own+i, parts, &e.micro)
 		e.in.set(e.run, &e.micro)
+		if e.recipe.Dropout.P > 0 {
+			e.drop = [2]int32{int32(e.steps), int32((rank*own + i) * e.tokens)}
+			e.run.SetI32(e.din, e.drop[:])
+		}
 		if e.weighed() {
 			e.share[0] = float32(float64(e.micro.Counted) / float64(max(b.Counted, 1)))
 			e.run.SetF32(e.sin, e.share[:])

@@ -38,7 +38,10 @@ func (r *Recipe) adamw(trained func(param string) bool) passes.AdamW {
 
 // pipeline is the train pipeline of the recipe.
 func (r *Recipe) pipeline(trained func(param string) bool) passes.Pipeline {
-	return passes.Train(passes.TrainOptions{AdamW: r.adamw(trained), Plain: r.Plain, Warm: r.Quantization.warms(), Integer: r.Quantization.Forward == ForwardInteger, BF16: r.Precision == BF16, Spread: r.Scale.spread()})
+	return passes.Train(passes.TrainOptions{
+		AdamW: r.adamw(trained), Plain: r.Plain, Warm: r.Quantization.warms(), Integer: r.Quantization.Forward == ForwardInteger,
+		BF16: r.Precision == BF16, Dropout: r.Dropout.options(), Spread: r.Scale.spread(),
+	})
 }
 
 // StepGraph is a whole training step as one graph: params and moments are

@@ -206,6 +206,7 @@ func (t *Trainer) model(ctx context.Context, sep int32) error {
 	}
 	trained := obj.params()
 	t.emit(Event{Kind: Preparing, Message: fmt.Sprintf("compiling %.2f M parameters for %s", float64(count(trained))/1e6, c.Device.Name())})
+	c.Dropout.Seed = c.Seed
 	if t.engine, err = obj.Engine(ctx, c.Recipe, c.Device, c.Rows*c.Window); err != nil {
 		return err
 	}

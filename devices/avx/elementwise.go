@@ -90,6 +90,19 @@ func (u *unit) elementwiseKernels() []devices.Kernel {
 		unary(ops.GELUOp.OpDef, gelu), grad(ops.GELUGradOp.OpDef, geluGrad),
 		u.castKernel(),
 		u.row(devices.Kernel{
+			Name: "dropout.philox.f32", Op: ops.DropoutOp.OpDef, Order: "each", InPlace: one,
+			Bind: func(c *devices.Call) (devices.Launch, error) {
+				x, y, at, w := f32(c.In[0]), f32(c.Out[0]), host.I32(c.In[1]), c.Out[0].Last()
+				// Twenty multiplications make eight numbers.
+				return rowChunks(c, c.Out[0].Rows(), 4*w, func(from, to int) {
+					d := ops.NewDropout(c.Attrs.(ops.DropoutAttrs), at)
+					for i := from; i < to; i++ {
+						d.Row(y[i*w:(i+1)*w], x[i*w:(i+1)*w], i)
+					}
+				}), nil
+			},
+		}),
+		u.row(devices.Kernel{
 			Name: "rescale.f32", Op: bitlinear.RescaleOp.OpDef, Order: "each", InPlace: one,
 			Bind: func(c *devices.Call) (devices.Launch, error) {
 				acc, s, gamma, y, n := host.I32(c.In[0]), f32(c.In[1]), f32(c.In[2]), f32(c.Out[0]), c.Out[0].Last()

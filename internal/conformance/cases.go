@@ -54,6 +54,7 @@ func Known() map[*graph.OpDef]Op {
 		ops.AccumulateOp.OpDef:    {accumulate, exact},
 		ops.BlendOp.OpDef:         {blend, exact},
 		ops.EMAOp.OpDef:           {ema, exact},
+		ops.DropoutOp.OpDef:       {dropout, exact},
 
 		ops.AttentionOp.OpDef:       {attention, summed},
 		ops.AttentionGradOp.OpDef:   {attentionGrad, cancelled},
@@ -122,6 +123,14 @@ func unary(r *Rand) []Case {
 	zeros := graph.NewTensor(graph.F32, 2, 37)
 	return append(cs, Case{Attrs: graph.None{}, In: []graph.Tensor{zeros}, Note: "zeros"},
 		Case{Attrs: graph.None{}, In: []graph.Tensor{r.Fill(-30, 3, 11)}, Note: "far below zero"})
+}
+
+func dropout(r *Rand) []Case {
+	cs := overMatrices(func(n, d int) Case {
+		a := ops.DropoutAttrs{P: float64(r.IntN(100)) / 100, Seed: int(r.Uint64()), Stream: r.IntN(100)}
+		return Case{Attrs: a, In: []graph.Tensor{r.F32(n, d), graph.FromI32([]int32{r.Int32(), r.Int32N(1 << 20)}, 2)}}
+	})
+	return append(cs, Case{Attrs: ops.DropoutAttrs{Seed: -1}, In: []graph.Tensor{r.F32(3, 9), graph.FromI32([]int32{-1, 5}, 2)}, Note: "none dropped"})
 }
 
 func binarySame(r *Rand) []Case {
