@@ -10,10 +10,6 @@ import (
 	"github.com/trit-ml/trit/ops/ternary"
 )
 
-// int32Order is the order of products whose sums are exact: the rest is element
-// by element, so that all kernels of this order agree.
-const int32Order = "int32"
-
 // gemmTile is one block shape of kernels/gemm.cu.
 type gemmTile struct {
 	rows, cols int // of the result
@@ -90,7 +86,7 @@ func (d *Device) gemmKernel(f gemmForm, t gemmTile) devices.Kernel {
 		layouts[i] = i2x64
 	}
 	return devices.Kernel{
-		Name: fmt.Sprintf("%s.i2x64.mma_%v", f.name, t), Op: f.op, Needs: sm80, Layouts: layouts, Order: int32Order,
+		Name: fmt.Sprintf("%s.i2x64.mma_%v", f.name, t), Op: f.op, Needs: sm80, Layouts: layouts, Order: orderScaled,
 		Accept: func(c *devices.Call) error {
 			k := c.In[0].Last()
 			if k > maxK {

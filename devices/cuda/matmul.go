@@ -61,8 +61,8 @@ func (t denseTile) String() string { return fmt.Sprintf("%dx%d", t.edge, t.edge)
 
 var (
 	ffmaTiles = []denseTile{
-		{edge: 128, threads: 256, resident: 2, rate: 150},
-		{edge: 64, threads: 256, resident: 4, rate: 100},
+		{edge: 128, threads: 256, shared: 2 * 16 * 4 * 2 * (128 + 4), resident: 2, rate: 150},
+		{edge: 64, threads: 256, shared: 2 * 16 * 4 * 2 * (64 + 4), resident: 3, rate: 100},
 	}
 	bf16Tiles = []denseTile{
 		{edge: 128, threads: 128, shared: 3 * 2 * 128 * 128, resident: 2, rate: 1600},
@@ -109,7 +109,7 @@ func (d *Device) matmulKernels() []devices.Kernel {
 
 func (d *Device) ffmaProduct(op *graph.OpDef, t denseTile) devices.Kernel {
 	return devices.Kernel{
-		Name: op.Name + ".ffma_" + t.String(), Op: op, Needs: sm80, Order: ffmaOrder,
+		Name: op.Name + ".ffma_" + t.String(), Op: op, Needs: sm80, Order: ffmaOrder, BF16: true,
 		Accept: func(c *devices.Call) error {
 			if e := c.Out[0].Elem; e != graph.F32 && e != graph.BF16 {
 				return fmt.Errorf("no result of type %s", e)
@@ -159,7 +159,7 @@ func (d *Device) bf16Product(t denseTile) devices.Kernel {
 		return max(1, min(t.resident*d.info.Multiprocessors/(sh.blocks*sh.tiles), p.k/1024, 16))
 	}
 	return devices.Kernel{
-		Name: "matmul.bf16.mma_" + t.String(), Op: ops.MatMulOp.OpDef, Needs: sm80, Order: mmaOrder,
+		Name: "matmul.bf16.mma_" + t.String(), Op: ops.MatMulOp.OpDef, Needs: sm80, Order: mmaOrder, BF16: true,
 		Accept: func(c *devices.Call) error {
 			if c.In[0].Elem != graph.BF16 || c.In[1].Elem != graph.BF16 || c.Out[0].Elem != graph.BF16 && c.Out[0].Elem != graph.F32 {
 				return errors.New("only for bf16 operands")

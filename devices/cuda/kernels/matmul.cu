@@ -78,8 +78,8 @@ __device__ __forceinline__ void stripe_put(float* shared, const float4 (&v)[R * 
 template <int TM, int TN>
 __device__ __forceinline__ void matmul_ffma(Operand a, Operand b, void* y, int type) {
     const int THREADS = 256, BM = TM * 16, BN = TN * 16, PM = BM + 4, PN = BN + 4;
-    __shared__ __align__(16) float sa[2][FFMA_K * PM];
-    __shared__ __align__(16) float sb[2][FFMA_K * PN];
+    DYNAMIC_SHARED(float, shared);
+    const int BUFFER = FFMA_K * (PM + PN);
     const int row0 = blockIdx.x * BM, col0 = blockIdx.y * BN, tx = threadIdx.x % 16, ty = threadIdx.x / 16;
     float acc[TM][TN];
 #pragma unroll
@@ -92,8 +92,10 @@ __device__ __forceinline__ void matmul_ffma(Operand a, Operand b, void* y, int t
     stripe_get<BN, THREADS>(vb, b, col0, 0);
     const int steps = (a.k + FFMA_K - 1) / FFMA_K;
     for (int s = 0; s < steps; s++) {
-        stripe_put<BM, THREADS>(sa[s & 1], va, a.transposed);
-        stripe_put<BN, THREADS>(sb[s & 1], vb, b.transposed);
+        float* sa = shared + (s & 1) * BUFFER;
+        float* sb = sa + FFMA_K * PM;
+        stripe_put<BM, THREADS>(sa, va, a.transposed);
+        stripe_put<BN, THREADS>(sb, vb, b.transposed);
         __syncthreads();
         if (s + 1 < steps) {
             stripe_get<BM, THREADS>(va, a, row0, (s + 1) * FFMA_K);
@@ -103,9 +105,9 @@ __device__ __forceinline__ void matmul_ffma(Operand a, Operand b, void* y, int t
         for (int l = 0; l < FFMA_K; l++) {
             float x[TM], w[TN];
 #pragma unroll
-            for (int i = 0; i < TM; i += 4) *(float4*)(x + i) = *(const float4*)(sa[s & 1] + l * PM + i * 16 + ty * 4);
+            for (int i = 0; i < TM; i += 4) *(float4*)(x + i) = *(const float4*)(sa + l * PM + i * 16 + ty * 4);
 #pragma unroll
-            for (int j = 0; j < TN; j += 4) *(float4*)(w + j) = *(const float4*)(sb[s & 1] + l * PN + j * 16 + tx * 4);
+            for (int j = 0; j < TN; j += 4) *(float4*)(w + j) = *(const float4*)(sb + l * PN + j * 16 + tx * 4);
 #pragma unroll
             for (int i = 0; i < TM; i++)
 #pragma unroll
@@ -144,16 +146,16 @@ __device__ __forceinline__ const void* matrix(const void* p, int type, long long
 }
 
 // Matrices along the grid's z axis follow each other in memory.
-#define FFMA_KERNEL(TM, TN, BM, BN)                                                                                                \
-    extern "C" __global__ void __launch_bounds__(256, 2) matmul_ffma_##BM##x##BN(                                                    \
+#define FFMA_KERNEL(TM, TN, BM, BN, BLOCKS)                                                                                        \
+    extern "C" __global__ void __launch_bounds__(256, BLOCKS) matmul_ffma_##BM##x##BN(                                                    \
         const void* a, const void* b, void* y, int m, int n, int k, int ta, int tb, int type_a, int type_b, int type_y) {         \
         long long z = blockIdx.z;                                                                                                 \
         Operand oa = {matrix(a, type_a, z * m * k), type_a, m, k, ta != 0}, ob = {matrix(b, type_b, z * n * k), type_b, n, k, tb == 0}; \
         matmul_ffma<TM, TN>(oa, ob, (void*)matrix(y, type_y, z * m * n), type_y);                                                 \
     }
 
-FFMA_KERNEL(8, 8, 128, 128)
-FFMA_KERNEL(4, 4, 64, 64)
+FFMA_KERNEL(8, 8, 128, 128, 2)
+FFMA_KERNEL(4, 4, 64, 64, 3)
 
 // --- bf16 on tensor cores ---
 
