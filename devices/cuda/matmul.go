@@ -28,14 +28,14 @@ func elemCode(e graph.DType) (int32, error) {
 	return 0, fmt.Errorf("element type %s is not a float", e)
 }
 
-// product is a call of ops.MatMulOp or ops.BatchMatMulOp.
-type product struct {
+// dense is a call of ops.MatMulOp or ops.BatchMatMulOp.
+type dense struct {
 	m, n, k, batch int
 	ops.MatMulAttrs
 }
 
-func newProduct(c *devices.Call) product {
-	p := product{batch: 1, MatMulAttrs: c.Attrs.(ops.MatMulAttrs)}
+func newDense(c *devices.Call) dense {
+	p := dense{batch: 1, MatMulAttrs: c.Attrs.(ops.MatMulAttrs)}
 	a, y := c.In[0].Dims, c.Out[0].Dims
 	r := len(y)
 	p.m, p.n, p.k = y[r-2], y[r-1], a[r-1]
@@ -71,14 +71,14 @@ var (
 )
 
 // grid covers p; parts is how many blocks share one tile's inner dimension.
-func (t denseTile) grid(p product, parts int) shape {
+func (t denseTile) grid(p dense, parts int) shape {
 	return shape{
 		blocks: (p.m + t.edge - 1) / t.edge, tiles: (p.n + t.edge - 1) / t.edge, layers: p.batch * parts,
 		threads: t.threads, shared: t.shared,
 	}
 }
 
-func (t denseTile) fits(p product) error {
+func (t denseTile) fits(p dense) error {
 	if sh := t.grid(p, 1); sh.tiles > 65535 || sh.layers > 65535 || p.m >= 1<<31-128 || p.n >= 1<<31-128 || p.k >= 1<<31-128 {
 		return errors.New("too many tiles")
 	}
@@ -86,7 +86,7 @@ func (t denseTile) fits(p product) error {
 }
 
 // cost counts waves of blocks; all of a wave take as long as one.
-func (d *Device) tileCost(t denseTile, p product, parts int) float64 {
+func (d *Device) tileCost(t denseTile, p dense, parts int) float64 {
 	sh := t.grid(p, parts)
 	wave := t.resident * d.info.Multiprocessors
 	perBlock := float64(t.edge*t.edge) * float64(p.k/parts) * float64(t.resident) / t.rate
@@ -119,13 +119,13 @@ func (d *Device) ffmaProduct(op *graph.OpDef, t denseTile) devices.Kernel {
 					return err
 				}
 			}
-			return t.fits(newProduct(c))
+			return t.fits(newDense(c))
 		},
 		Cost: func(c *devices.Call) float64 {
-			return max(d.memoryCost(c), launchCost+d.tileCost(t, newProduct(c), 1))
+			return max(d.memoryCost(c), launchCost+d.tileCost(t, newDense(c), 1))
 		},
 		Bind: func(c *devices.Call) (devices.Launch, error) {
-			p := newProduct(c)
+			p := newDense(c)
 			args := []any{c.In[0], c.In[1], c.Out[0], int32(p.m), int32(p.n), int32(p.k), flag(p.TA), flag(p.TB)}
 			for _, o := range []devices.Operand{c.In[0], c.In[1], c.Out[0]} {
 				e, err := elemCode(o.Elem)
@@ -151,7 +151,7 @@ func flag(b bool) int32 {
 // dimension, which is then split. Others are not: a row's bits may not depend on
 // how many rows there are.
 func (d *Device) bf16Product(t denseTile) devices.Kernel {
-	parts := func(p product) int {
+	parts := func(p dense) int {
 		sh := t.grid(p, 1)
 		if !p.TA {
 			return 1
@@ -170,17 +170,17 @@ func (d *Device) bf16Product(t denseTile) devices.Kernel {
 			if t.shared > d.info.SharedPerBlock-staticShared {
 				return fmt.Errorf("needs %d bytes of shared memory", t.shared)
 			}
-			return t.fits(newProduct(c))
+			return t.fits(newDense(c))
 		},
 		Scratch: func(c *devices.Call) int {
-			p := newProduct(c)
+			p := newDense(c)
 			if n := parts(p); n > 1 {
 				return n * p.m * p.n * 4
 			}
 			return 0
 		},
 		Cost: func(c *devices.Call) float64 {
-			p := newProduct(c)
+			p := newDense(c)
 			n := parts(p)
 			cost := max(d.memoryCost(c), launchCost+d.tileCost(t, p, n))
 			if n > 1 {
@@ -189,7 +189,7 @@ func (d *Device) bf16Product(t denseTile) devices.Kernel {
 			return cost
 		},
 		Bind: func(c *devices.Call) (devices.Launch, error) {
-			p := newProduct(c)
+			p := newDense(c)
 			form := "_nn"
 			switch {
 			case p.TA && p.TB:
