@@ -52,6 +52,20 @@ type params struct {
 	types [maxParams]string // as PTX names them
 	vals  [maxParams]uint64
 	ptrs  [maxParams]unsafe.Pointer
+	blobs [][]uint64 // of structs
+}
+
+// blob is the bytes of a struct that a kernel takes by value, a multiple of 4.
+type blob []byte
+
+// addBlob adds a struct, in memory that is aligned for all that it may hold.
+func (p *params) addBlob(b blob) {
+	mem := make([]uint64, (len(b)+7)/8)
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&mem[0])), 8*len(mem)), b)
+	p.blobs = append(p.blobs, mem)
+	p.types[p.n] = fmt.Sprintf("b8[%d]", len(b))
+	p.ptrs[p.n] = unsafe.Pointer(&mem[0])
+	p.n++
 }
 
 func (p *params) add(typ string, v uint64) {
@@ -86,7 +100,7 @@ type shape struct {
 }
 
 // bind makes a launch of the module's kernel fn. An argument is an Operand (its
-// address), int32, int64, float32 or float64, as the kernel declares them.
+// address), int32, int64, float32, float64 or a blob, as the kernel declares them.
 func (d *Device) bind(fn string, sh shape, args ...any) (devices.Launch, error) {
 	l := &launch{
 		d: d, name: fn, params: &params{},
@@ -110,6 +124,8 @@ func (d *Device) bind(fn string, sh shape, args ...any) (devices.Launch, error) 
 			l.params.add("f32", uint64(math.Float32bits(a)))
 		case float64:
 			l.params.add("f64", math.Float64bits(a))
+		case blob:
+			l.params.addBlob(a)
 		default:
 			return nil, fmt.Errorf("kernel %s, argument %d: unexpected %T", fn, i, a)
 		}

@@ -63,7 +63,7 @@ func TestCompileWithoutGPU(t *testing.T) {
 	}
 	text := b.String()
 	t.Log(text)
-	for _, want := range []string{"cuda:sm_90", "subln_quant.i8", "ternary_matmul.i2x64.m8.dp4a", "i2x64.dp4a", "rescale.f32", "add.f32"} {
+	for _, want := range []string{"cuda:sm_90", "subln_quant.i8", "ternary_matmul.i2x64.m8.dp4a", "i2x64.dp4a", "rescale.f32", "add.float"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the explanation lacks %q:\n%s", want, text)
 		}

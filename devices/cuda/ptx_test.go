@@ -107,13 +107,13 @@ func TestPTXIsCurrent(t *testing.T) {
 // entries maps each kernel of a module to its parameter types, and adds them to
 // out.
 func entries(t *testing.T, out map[string][]string, text string) {
-	param := regexp.MustCompile(`\.param \.([a-z]+[0-9]+)`)
+	param := regexp.MustCompile(`\.param (?:\.align [0-9]+ )?\.([a-z]+[0-9]+) \w+(\[[0-9]+\])?`)
 	for _, m := range regexp.MustCompile(`(?s)\.visible \.entry (\w+)\((.*?)\)`).FindAllStringSubmatch(text, -1) {
 		if _, ok := out[m[1]]; ok {
 			t.Errorf("two modules have a kernel %s", m[1])
 		}
 		for _, p := range param.FindAllStringSubmatch(m[2], -1) {
-			out[m[1]] = append(out[m[1]], p[1])
+			out[m[1]] = append(out[m[1]], p[1]+p[2])
 		}
 	}
 }

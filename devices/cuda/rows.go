@@ -40,18 +40,6 @@ func (d *Device) rowKernels() []devices.Kernel {
 			},
 		},
 		{
-			Name: "add.f32", Op: ops.AddOp.OpDef, Needs: sm80,
-			InPlace: []graph.Update{{In: 0, Out: 0}, {In: 1, Out: 0}},
-			Cost:    d.memoryCost,
-			Bind: func(c *devices.Call) (devices.Launch, error) {
-				scalar := int32(0)
-				if len(c.In[1].Dims) == 0 {
-					scalar = 1
-				}
-				return d.bind("add", d.perElement(c.Out[0]), c.In[0], c.In[1], c.Out[0], int64(c.Out[0].Len()), scalar)
-			},
-		},
-		{
 			Name: "rescale.f32", Op: bitlinear.RescaleOp.OpDef, Needs: sm80,
 			InPlace: []graph.Update{{In: 0, Out: 0}},
 			Cost:    d.memoryCost,

@@ -104,6 +104,7 @@ func Known() map[*graph.OpDef]Op {
 	for _, op := range []*graph.OpDef{ops.ReLU2GradOp.OpDef, ops.ReLUGradOp.OpDef, ops.SiLUGradOp.OpDef, ops.GELUGradOp.OpDef} {
 		m[op] = Op{binarySame, Tolerance{Each: 4e-6, Abs: 1e-6}}
 	}
+	functions(m)
 	return m
 }
 

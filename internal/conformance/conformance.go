@@ -144,7 +144,7 @@ func (s *suite) prepare(op *graph.OpDef) ([]*prepared, error) {
 			return nil, fmt.Errorf("bad case %v: %w", &prepared{Case: c}, err)
 		}
 		ps = append(ps, p)
-		if c, ok := InBF16(op, c); ok && s.bf16(op) {
+		if c, ok := inBF16(op, c); ok && s.bf16(op) {
 			if p, err := reference(op, c); err == nil { // a body may mix bf16 with f32
 				ps = append(ps, p)
 			}
@@ -159,8 +159,20 @@ func (s *suite) bf16(op *graph.OpDef) bool {
 	return slices.ContainsFunc(s.dev.Kernels(), func(k devices.Kernel) bool { return k.BF16 && (k.Op == nil || k.Op == op) })
 }
 
-// InBF16 is a case with its f32 operands rounded to bf16 where the op takes that.
-func InBF16(op *graph.OpDef, c Case) (Case, bool) {
+// Cases are all cases of an op, those in bf16 among them, drawn as Run draws them.
+func Cases(op *graph.OpDef) []Case {
+	var all []Case
+	for _, c := range Known()[op].Cases(&Rand{rand.New(rand.NewPCG(1, uint64(len(op.Name))))}) {
+		all = append(all, c)
+		if c, ok := inBF16(op, c); ok {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// inBF16 is a case with its f32 operands rounded to bf16 where the op takes that.
+func inBF16(op *graph.OpDef, c Case) (Case, bool) {
 	in := slices.Clone(c.In)
 	for i, x := range in {
 		if x.Elem != graph.F32 || !op.NarrowOperand(i) {

@@ -12,7 +12,7 @@ import (
 
 // All returns the ops of this package.
 func All() []*graph.OpDef {
-	return slices.Concat([]*graph.OpDef{Op.OpDef, RescaleOp.OpDef}, Fused(), Normed(), Casts())
+	return slices.Concat([]*graph.OpDef{Op.OpDef, RescaleOp.OpDef}, Fused(), Normed(), Casts(), FusedTraining())
 }
 
 // Attrs chooses the quantizers.

@@ -82,6 +82,10 @@ func cases() map[string][]opcheck.Case {
 			{Attrs: bitlinear.FakeCastAttrs{Scale: "absmean", Group: 5, To: "bf16"}, In: []graph.Tensor{f(n, k)}},
 		},
 		"fused.embedding_cast": {{Attrs: narrow, In: []graph.Tensor{f(12, k), opcheck.Ints(r, 12, rows)}, Sym: rows}},
+		"fused.subln_fake":     {{Attrs: norm, In: []graph.Tensor{f(rows, k), f(k)}, Sym: rows}},
+		"fused.rmsnorm_grad_add": {{
+			Attrs: ops.NormAttrs{Eps: 1e-5}, In: []graph.Tensor{f(rows, k), f(k), f(rows, k), f(rows, k)}, Sym: rows,
+		}},
 		"fused.rope_append": {{
 			Attrs: bitlinear.RoPEAppendAttrs{Theta: 5e5, HeadDim: 4},
 			In:    []graph.Tensor{cache(), cache(), f(rows, 16), f(rows, 8), f(rows, 8), seq, pos, table}, Sym: rows,
@@ -130,6 +134,13 @@ var primitives = map[string]func(attrs any, in []graph.Value) []graph.Value{
 	},
 	"fused.bitlinear3": func(_ any, in []graph.Value) []graph.Value {
 		return append(append(intLinear(in, 2), intLinear(in, 4)...), intLinear(in, 6)...)
+	},
+	"fused.subln_fake": func(attrs any, in []graph.Value) []graph.Value {
+		return []graph.Value{ops.FakeQuant(ops.RMSNorm(in[0], in[1], attrs.(bitlinear.NormQuantAttrs).Eps), ops.Int8)}
+	},
+	"fused.rmsnorm_grad_add": func(attrs any, in []graph.Value) []graph.Value {
+		out := ops.RMSNormGradOp.Emit(attrs.(ops.NormAttrs), in[0], in[1], in[2])
+		return []graph.Value{ops.Add(out[0], in[3]), out[1]}
 	},
 	"fused.rope_append": func(attrs any, in []graph.Value) []graph.Value {
 		a := attrs.(bitlinear.RoPEAppendAttrs)
@@ -187,7 +198,7 @@ func intLinear(in []graph.Value, w int) []graph.Value {
 // results and final states.
 func TestFusedOpsAreTheirPrimitives(t *testing.T) {
 	cs := cases()
-	for _, op := range slices.Concat(bitlinear.Fused(), bitlinear.Normed(), bitlinear.Casts()) {
+	for _, op := range slices.Concat(bitlinear.Fused(), bitlinear.Normed(), bitlinear.Casts(), bitlinear.FusedTraining()) {
 		t.Run(op.Name, func(t *testing.T) {
 			byHand := byHand(op.Name)
 			if byHand == nil {

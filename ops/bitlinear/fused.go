@@ -34,6 +34,9 @@ var SubLNQuantOp = graph.Define(graph.Def[NormQuantAttrs]{
 	}`,
 })
 
+// QMax is the largest code of the quantizer.
+func (a NormQuantAttrs) QMax() float32 { return ops.QuantAttrs{Bits: a.Bits, Round: a.Round}.QMax() }
+
 // ReLU2GLUOp is the gate of BitNet b1.58's feed-forward layer.
 var ReLU2GLUOp = graph.Define(graph.Def[graph.None]{
 	Name: "fused.relu2_glu", Doc: "relu2(gate) * up",

@@ -143,11 +143,12 @@ int launch(Function* f, dim3 grid, dim3 block, unsigned shared, Stream* s, void*
         return INVALID_VALUE;
     if ((int)threads > f->most_threads) return OUT_OF_RESOURCES;
     if ((int)shared > f->dynamic_shared) return INVALID_VALUE;
-    Launch l = {f->kernel, grid, block, shared, {}};
+    Launch l = {f->kernel, grid, block, shared, {}, {}};
     for (size_t i = 0; i < f->kernel->sizes.size(); i++) {
-        unsigned long long v = 0;
-        memcpy(&v, params[i], f->kernel->sizes[i]);
-        l.values.push_back(v);
+        size_t size = f->kernel->sizes[i];
+        l.at.push_back(l.values.size());
+        l.values.resize(l.values.size() + (size + 7) / 8);
+        memcpy(&l.values[l.at[i]], params[i], size);
     }
     s->add([l]() -> Failure {
         Failure f;

@@ -13,7 +13,8 @@ struct Launch {
     const Kernel* kernel;
     dim3 grid, block;
     unsigned shared;
-    std::vector<unsigned long long> values;  // of the parameters
+    std::vector<unsigned long long> values;  // of the parameters, whole words each
+    std::vector<size_t> at;                  // where each parameter begins in values
 };
 
 // Failure is how a launch ended: code 0 is success.

@@ -371,7 +371,7 @@ void work(Job* j) {
     Worker* w = take_worker();
     w->launch = j->launch;
     w->args.clear();
-    for (const unsigned long long& v : j->launch->values) w->args.push_back((void*)&v);
+    for (size_t at : j->launch->at) w->args.push_back((void*)&j->launch->values[at]);
     w->failure = {};
     if (sigsetjmp(w->escape, 1) == 0) {
         const dim3& g = j->launch->grid;

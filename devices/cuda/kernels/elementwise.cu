@@ -1,11 +1,6 @@
 // Elementwise kernels: one thread an element, any grid covers n.
 #include "common.cuh"
 
-// y = a + b; b is one element if scalar is set
-extern "C" __global__ void add(const float* a, const float* b, float* y, long long n, int scalar) {
-    EACH(i, n) y[i] = __fadd_rn(a[i], b[scalar ? 0 : i]);
-}
-
 // y = acc * (ws / s[row]) for rows of d
 extern "C" __global__ void rescale(const int* acc, const float* s, const float* ws, float* y, long long n, int d) {
     EACH(i, n) y[i] = __fmul_rn((float)acc[i], __fdiv_rn(ws[0], s[i / d]));
