@@ -73,9 +73,11 @@ func Known() map[*graph.OpDef]Op {
 		ops.DequantOp.OpDef:         {dequant, exact},
 		ternary.DequantOp.OpDef:     {ternaryDequant, exact},
 
-		screen.KeepOp.OpDef:   {keepTop, exact},
-		screen.PlanesOp.OpDef: {screenPlanes, exact},
-		screen.TopOp.OpDef:    {screenTop, summed},
+		screen.KeepOp.OpDef:      {keepTop, exact},
+		screen.PlanesOp.OpDef:    {screenPlanes, exact},
+		screen.TopOp.OpDef:       {screenTop, summed},
+		screen.ListOp.OpDef:      {listTop, exact},
+		screen.LikeliestOp.OpDef: {screenLikeliest, summed},
 
 		bitlinear.RescaleOp.OpDef:       {rescale, rounded},
 		bitlinear.SubLNQuantOp.OpDef:    {sublnQuant, coded},

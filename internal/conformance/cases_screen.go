@@ -37,6 +37,28 @@ func screenPlanes(r *Rand) []Case {
 	return append(cs, Case{Attrs: graph.None{}, In: []graph.Tensor{odd}, Note: "NaN, infinite, zero, tiny and huge rows"})
 }
 
+func listTop(r *Rand) []Case {
+	var cs []Case
+	for _, c := range keepTop(r) {
+		x := c.In[0].F32()
+		x[0], x[len(x)-1] = float32(math.NaN()), float32(math.Inf(-1))
+		c.Attrs = screen.ListAttrs{Most: 1 + r.IntN(20)}
+		cs = append(cs, c)
+	}
+	return cs
+}
+
+// screenLikeliest are the cases of screenTop in which which token comes before
+// which does not hang on the order of a sum.
+func screenLikeliest(r *Rand) []Case {
+	var cs []Case
+	for _, c := range screenTop(r) {
+		c.Attrs = screen.ListAttrs{Most: 1 + r.IntN(50)}
+		cs = append(cs, c)
+	}
+	return cs
+}
+
 // screenTop is heads whose winners are clear, close and equal, and inputs for
 // which no row can be left out.
 func screenTop(r *Rand) []Case {
@@ -61,6 +83,7 @@ func screenTop(r *Rand) []Case {
 		for _, d := range [][2]int{{1, 1}, {3, 7}, {257, 64}, {600, 100}, {1000, 256}, {520, 300}} {
 			add("", r.F32(3, d[1]), r.Half(elem, d[0], d[1]), 1, 5, 40)
 		}
+		add("many tokens", r.F32(19, 200), r.Half(elem, 300, 200), 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19)
 		// Small integers have exact sums, so that ties are ties in every order.
 		w, x := graph.NewTensor(elem, 700, 130), graph.NewTensor(graph.F32, 3, 130)
 		for i := range w.U16() {

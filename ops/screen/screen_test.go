@@ -18,8 +18,9 @@ func TestOps(t *testing.T) {
 	w := opcheck.Normal(r, 5, 300)
 	keep := graph.FromI32([]int32{1, 0, 2, 5, 9, 3, -1}, 7)
 	// TopOp's body ignores its planes, whatever they are; the conformance suite has it.
-	opcheck.Run(t, []*graph.OpDef{screen.KeepOp.OpDef, screen.PlanesOp.OpDef}, map[string][]opcheck.Case{
+	opcheck.Run(t, []*graph.OpDef{screen.KeepOp.OpDef, screen.ListOp.OpDef, screen.PlanesOp.OpDef}, map[string][]opcheck.Case{
 		"screen.keep":   {{Attrs: none, In: []graph.Tensor{opcheck.Normal(r, 7, 6), keep}, Sym: 7}},
+		"screen.list":   {{Attrs: screen.ListAttrs{Most: 4}, In: []graph.Tensor{opcheck.Normal(r, 7, 6), keep}, Sym: 7}},
 		"screen.planes": {{Attrs: none, In: []graph.Tensor{w}}},
 	})
 }
@@ -44,6 +45,36 @@ func TestKeepByHand(t *testing.T) {
 		for i, v := range y.F32() {
 			if v != c.want[i] {
 				t.Errorf("the %d largest of %v: %v, want %v", c.k, c.x, y.F32(), c.want)
+				break
+			}
+		}
+	}
+}
+
+func TestListByHand(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	for _, c := range []struct {
+		k    int32
+		x    []float32
+		want []int32
+	}{
+		{1, []float32{1, 3, 3, 2}, []int32{1, -1, -1}},
+		{2, []float32{1, 3, 3, 2}, []int32{1, 2, -1}},
+		{0, []float32{1, 3, nan, 3}, []int32{1, 3, 0}},
+		{9, []float32{-inf, 3, inf, nan}, []int32{2, 1, -1}},
+		{3, []float32{nan, nan, nan, -inf}, []int32{-1, -1, -1}},
+	} {
+		out := []graph.Tensor{graph.NewTensor(graph.I32, 1, 3), graph.NewTensor(graph.F32, 1, 3)}
+		if err := screen.ListOp.Run(screen.ListAttrs{Most: 3}, []graph.Tensor{graph.FromF32(c.x, 1, 4), graph.FromI32([]int32{c.k}, 1)}, out); err != nil {
+			t.Fatal(err)
+		}
+		for i, id := range out[0].I32() {
+			v := -inf
+			if id >= 0 {
+				v = c.x[id]
+			}
+			if id != c.want[i] || out[1].F32()[i] != v {
+				t.Errorf("the %d largest of %v: %v %v, want %v", c.k, c.x, out[0].I32(), out[1].F32(), c.want)
 				break
 			}
 		}
