@@ -43,6 +43,26 @@ type Device interface {
 	NewQueue() (Queue, error)
 }
 
+// Accelerator is a device that is not the host's processor.
+type Accelerator interface {
+	Device
+	// About is the machine in one line: model, memory, driver.
+	About() string
+	// Measure measures what it can do at best, in about a second.
+	Measure(context.Context) (Limits, error)
+}
+
+// Limits is what a machine can do at best, measured. Kernels are judged as
+// shares of it.
+type Limits struct {
+	Threads   int     // of a processor; 0 on an accelerator
+	ReadGBs   float64 // of memory, a plain read
+	CopyGBs   float64 `json:",omitempty"` // inside memory, bytes read and written
+	MACGs     float64 // int8 multiply-adds, in 10⁹ a second
+	FMAGFLOPs float64 // float32, bfloat16 on an accelerator; a multiply-add is two, in 10⁹ a second
+	ISA       string  // the instruction set measured
+}
+
 // Buffer is device memory. What is inside is the device's business.
 type Buffer interface {
 	Size() int // bytes

@@ -11,12 +11,13 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/trit-ml/trit/devices/avx"
+	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/engine"
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/internal/cpu"
 	"github.com/trit-ml/trit/models/bitnet158"
 	"github.com/trit-ml/trit/models/checkpoint"
+	"github.com/trit-ml/trit/runtime"
 )
 
 type benchCmd struct {
@@ -28,6 +29,7 @@ type benchCmd struct {
 	Depth   []int    `help:"Tokens already in the cache when decoding." default:"0"`
 	Batch   []int    `help:"Sequences decoded at once, at the first depth." default:"1"`
 	Cache   string   `help:"Element type of the cache: f32, f16, bf16." enum:"f32,f16,bf16" default:"f16"`
+	Kernels bool     `help:"Also measure a step of the last test kernel by kernel; always on a GPU."`
 	Whole   bool     `help:"Multiply the whole output head instead of finding the likeliest token."`
 	Runs    int      `help:"Runs of each test; the median counts." default:"3"`
 	Compare []string `help:"Run this command, which prints like llama-bench, after each round and show ratios; may be repeated." placeholder:"CMD" sep:"none"`
@@ -52,6 +54,7 @@ Examples:
   trit bench --preset 2b4t --threads 1,2 --depth 0,1024,3072 --batch 1,16 --json out.json
   trit bench --preset 2b4t --against out.json
   trit bench --synthetic 2b4t --write 2b4t.gguf
+  trit bench --preset 2b4t --device cuda --depth 512
   trit bench --train --threads 2 --widths 256,512,1024 --windows 128,512,2048
   trit bench --train --threads 2 --compare "python3 docs/bench/torch_train.py eager"
   trit bench --model m.gguf --compare "llama-bench -m m.gguf -t 2 -p 128 -n 32 -r 1"`
@@ -77,9 +80,13 @@ type benchRun struct {
 	Load    float64           `json:"load_seconds"`
 	Weights int               `json:"weight_bytes"`
 	PeakRSS int               `json:"peak_resident_bytes,omitempty"`
-	Limits  avx.Limits        `json:"limits"`
+	Limits  devices.Limits    `json:"limits"`
 	Results []engine.Measured `json:"results"`
 	Others  []otherEngine     `json:"compared,omitempty"`
+
+	where string
+	step  string           // that was profiled
+	calls []runtime.Timing // of it
 }
 
 func (c *benchCmd) Run(e *env) error {
@@ -135,9 +142,7 @@ func (c *benchCmd) run(e *env, m *engine.Model, threads int, r *benchReport) (*b
 	defer dev.Close()
 	r.Device = dev.Name()
 	run := &benchRun{Threads: flags.threads()}
-	if run.Limits, err = avx.Measure(run.Threads); err != nil {
-		fmt.Fprintln(e.err, "note: no limits to compare with:", err)
-	}
+	run.where, run.Limits = where(dev, run.Threads, r.CPU), limits(e, dev, run.Threads)
 	resetPeak() // measuring took memory too
 	tests, shape := c.tests()
 	eng, err := m.Start(e.ctx, dev, shape)
@@ -167,6 +172,13 @@ func (c *benchCmd) run(e *env, m *engine.Model, threads int, r *benchReport) (*b
 			if err := run.Others[i].again(e); err != nil {
 				return nil, err
 			}
+		}
+	}
+	if _, gpu := dev.(devices.Accelerator); (gpu || c.Kernels) && len(tests) > 0 {
+		t := tests[len(tests)-1]
+		run.step = t.Name
+		if run.calls, err = eng.Profile(e.ctx, t, 3); err != nil {
+			return nil, err
 		}
 	}
 	mem, err := eng.Program.Memory(eng.Session.Run().Syms()...)
@@ -210,8 +222,8 @@ func (c *benchCmd) tests() (tests []engine.Test, shape engine.Shape) {
 }
 
 func (run *benchRun) print(e *env, r *benchReport) error {
-	fmt.Fprintf(e.out, "%s on %s, %d threads, %s: loaded in %.2f s, weights %.1f MB, peak resident %.0f MB, this machine reads %.1f GB/s and multiplies %.0f G int8/s\n",
-		r.Model, r.Device, run.Threads, r.CPU, run.Load, float64(run.Weights)/1e6, float64(run.PeakRSS)/1e6, run.Limits.ReadGBs, run.Limits.MACGs)
+	fmt.Fprintf(e.out, "%s on %s: loaded in %.2f s, weights %.1f MB, peak resident %.0f MB, this machine reads %.1f GB/s and multiplies %.0f G int8/s\n",
+		r.Model, run.where, run.Load, float64(run.Weights)/1e6, float64(run.PeakRSS)/1e6, run.Limits.ReadGBs, run.Limits.MACGs)
 	w := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(w, "test\ttokens/s\tMB/token\tGB/s\tof reading\tof multiplying\t")
 	for _, o := range run.Others {
@@ -236,7 +248,10 @@ func (run *benchRun) print(e *env, r *benchReport) error {
 		}
 		fmt.Fprintln(w)
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil || run.calls == nil {
+		return err
+	}
+	return printKernels(e.out, run.step, run.calls, run.Limits)
 }
 
 // percent is a as a share of a limit, empty if that is not known.

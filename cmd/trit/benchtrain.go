@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/trit-ml/trit/devices"
-	"github.com/trit-ml/trit/devices/avx"
 	"github.com/trit-ml/trit/engine"
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/internal/cpu"
@@ -37,10 +36,12 @@ type trainReport struct {
 
 // trainRun is what one number of threads gives.
 type trainRun struct {
-	Threads int           `json:"threads"`
-	Limits  avx.Limits    `json:"limits"`
-	Results []trainResult `json:"results"`
-	Others  []otherEngine `json:"compared,omitempty"`
+	Threads int            `json:"threads"`
+	Limits  devices.Limits `json:"limits"`
+	Results []trainResult  `json:"results"`
+	Others  []otherEngine  `json:"compared,omitempty"`
+
+	where string
 }
 
 // trainResult is a shape with its measurements.
@@ -139,9 +140,7 @@ func (c *benchCmd) trainThreads(e *env, threads int, tests []trainResult, r *tra
 	defer dev.Close()
 	r.Device = dev.Name()
 	run := &trainRun{Threads: flags.threads(), Results: append([]trainResult(nil), tests...), Others: make([]otherEngine, len(c.Compare))}
-	if run.Limits, err = avx.Measure(run.Threads); err != nil {
-		fmt.Fprintln(e.err, "note: no limits to compare with:", err)
-	}
+	run.where, run.Limits = where(dev, run.Threads, r.CPU), limits(e, dev, run.Threads)
 	for i := range run.Others {
 		run.Others[i].Command = c.Compare[i]
 	}
@@ -228,10 +227,10 @@ func (run *trainRun) print(e *env, r *trainReport) error {
 	if r.Plain {
 		kind = "unquantized"
 	}
-	fmt.Fprintf(e.out, "training, %s, forward %s, on %s, %d threads, %s: this machine does %.0f GFLOP/s f32 and %.0f G int8 multiply-adds/s\n",
-		kind, r.Forward, r.Device, run.Threads, r.CPU, run.Limits.FMAGFLOPs, run.Limits.MACGs)
+	fmt.Fprintf(e.out, "training, %s, forward %s, on %s: this machine does %.0f GFLOP/s and %.0f G int8 multiply-adds/s\n",
+		kind, r.Forward, run.where, run.Limits.FMAGFLOPs, run.Limits.MACGs)
 	w := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(w, "shape\tM params\tms/step\ttokens/s\t6N of f32 peak\tplanned MB\tpeak resident MB\t")
+	fmt.Fprint(w, "shape\tM params\tms/step\ttokens/s\t6N of peak\tplanned MB\tpeak resident MB\t")
 	for _, o := range run.Others {
 		fmt.Fprintf(w, "%s\tratio\t", o.name())
 	}

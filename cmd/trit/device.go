@@ -4,6 +4,7 @@ import (
 	"fmt"
 	goruntime "runtime"
 
+	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/devices/auto"
 )
 
@@ -19,6 +20,24 @@ func (f deviceFlags) open(e *env) (auto.Closer, error) {
 		fmt.Fprintln(e.err, "note:", note)
 	}
 	return dev, err
+}
+
+// where says what a measurement ran on: the device and the processor's threads,
+// or the accelerator.
+func where(dev devices.Device, threads int, cpu string) string {
+	if a, ok := dev.(devices.Accelerator); ok {
+		return a.About()
+	}
+	return fmt.Sprintf("%s, %d threads, %s", dev.Name(), threads, cpu)
+}
+
+// limits measures the device to compare with, or notes why it cannot be.
+func limits(e *env, dev devices.Device, threads int) devices.Limits {
+	l, err := auto.Measure(e.ctx, dev, threads)
+	if err != nil {
+		fmt.Fprintln(e.err, "note: no limits to compare with:", err)
+	}
+	return l
 }
 
 // threads is how many threads a CPU device uses.

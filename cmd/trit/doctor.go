@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	goruntime "runtime"
 	"text/tabwriter"
 
+	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/devices/auto"
 	"github.com/trit-ml/trit/devices/avx"
 	"github.com/trit-ml/trit/internal/cpu"
@@ -12,6 +14,16 @@ import (
 
 type doctorCmd struct {
 	Quick bool `help:"Do not measure."`
+}
+
+// measureAccelerator opens an accelerator only to measure it.
+func measureAccelerator(e *env, name string) (l devices.Limits, err error) {
+	dev, _, err := auto.Open(auto.Options{Name: name})
+	if err != nil {
+		return l, err
+	}
+	defer func() { err = errors.Join(err, dev.Close()) }()
+	return auto.Measure(e.ctx, dev, 0)
 }
 
 func (doctorCmd) Help() string { return "Example:\n  trit doctor" }
@@ -28,6 +40,9 @@ func (c *doctorCmd) Run(e *env) error {
 	}
 	row("features in use", set)
 	for _, name := range auto.Names() {
+		if name == "cuda" {
+			continue // by number, below
+		}
 		dev, note, err := auto.Open(auto.Options{Name: name})
 		switch {
 		case err != nil:
@@ -40,6 +55,21 @@ func (c *doctorCmd) Run(e *env) error {
 		}
 		if err := dev.Close(); err != nil {
 			return err
+		}
+	}
+	names, about, err := auto.Accelerators()
+	if err != nil {
+		row("device cuda", "not here: "+err.Error())
+	}
+	for i, name := range names {
+		row("device "+name, about[i])
+		if c.Quick {
+			continue
+		}
+		if l, err := measureAccelerator(e, name); err != nil {
+			row("limits, "+name, err)
+		} else {
+			row("limits, "+name, fmt.Sprintf("read %.0f GB/s, copy %.0f GB/s, %.1f T int8 multiply-adds/s and %.1f TFLOP/s bf16 (%s)", l.ReadGBs, l.CopyGBs, l.MACGs/1e3, l.FMAGFLOPs/1e3, l.ISA))
 		}
 	}
 	if !c.Quick {

@@ -4,13 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"text/tabwriter"
-	"time"
 
 	"github.com/trit-ml/trit/devices"
-	"github.com/trit-ml/trit/devices/avx"
 	"github.com/trit-ml/trit/engine"
 	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/internal/cpu"
 	"github.com/trit-ml/trit/passes"
 	"github.com/trit-ml/trit/runtime"
 )
@@ -31,6 +29,7 @@ func (explainCmd) Help() string {
   trit explain
   trit explain --preset 2b4t --tokens 512
   trit explain --preset 2b4t --profile --timeline step.svg
+  trit explain --preset 2b4t --device cuda:sm_90    (no GPU is needed)
   TRIT_CPU=-avx512 trit explain --preset nano`
 }
 
@@ -96,34 +95,13 @@ func (c *explainCmd) profile(e *env) error {
 		return err
 	}
 	defer eng.Close()
-	limits, err := avx.Measure(c.threads())
-	if err != nil {
-		fmt.Fprintln(e.err, "note: no limits to compare with:", err)
-	}
+	l := limits(e, dev, c.threads())
 	calls, err := eng.Profile(e.ctx, test, 10)
 	if err != nil {
 		return err
 	}
-	total, read := time.Duration(0), 0
-	for _, t := range calls {
-		total += t.Time
-		read += t.Read
-	}
-	fmt.Fprintf(e.out, "%s on %s, %d threads, %s: %d calls, %v, %.1f MB of weights at %.1f GB/s; this machine reads %.1f GB/s\n",
-		m.Name, dev.Name(), c.threads(), test.Name, len(calls), total.Round(time.Microsecond), float64(read)/1e6, gbs(read, total), limits.ReadGBs)
-	w := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "kernel\tcalls\tms\tof time\tMB of weights\tGB/s\tof limit")
-	for _, s := range engine.ByKernel(calls) {
-		fmt.Fprintf(w, "%s\t%d\t%.3f\t%.1f%%\t", s.Kernel, s.Calls, s.Time.Seconds()*1e3, 100*s.Time.Seconds()/total.Seconds())
-		if s.Read > 1<<20 {
-			fmt.Fprintf(w, "%.1f\t%.1f\t", float64(s.Read)/1e6, gbs(s.Read, s.Time))
-			if limits.ReadGBs > 0 {
-				fmt.Fprintf(w, "%.0f%%", 100*gbs(s.Read, s.Time)/limits.ReadGBs)
-			}
-		}
-		fmt.Fprintln(w)
-	}
-	if err := w.Flush(); err != nil || c.Timeline == "" {
+	fmt.Fprintf(e.out, "%s on %s, ", m.Name, where(dev, c.threads(), cpu.Host().Brand))
+	if err := printKernels(e.out, test.Name, calls, l); err != nil || c.Timeline == "" {
 		return err
 	}
 	f, err := os.Create(c.Timeline)
@@ -131,11 +109,4 @@ func (c *explainCmd) profile(e *env) error {
 		return err
 	}
 	return errors.Join(writeTimeline(f, calls), f.Close())
-}
-
-func gbs(bytes int, d time.Duration) float64 {
-	if d <= 0 {
-		return 0
-	}
-	return float64(bytes) / d.Seconds() / 1e9
 }

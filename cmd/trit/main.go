@@ -76,7 +76,7 @@ func run(ctx context.Context, args []string, out, errw io.Writer) int {
 		kong.Writers(out, errw),
 		kong.Exit(func(code int) { exit = code }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Vars{"presets": presetNames(), "forms": strings.Join(checkpoint.Forms(), ", "), "panels": strings.Join(curves.Panels(), ", "), "devices": strings.Join(auto.Names(), ", ")},
+		kong.Vars{"presets": presetNames(), "forms": strings.Join(checkpoint.Forms(), ", "), "panels": strings.Join(curves.Panels(), ", "), "devices": strings.Join(auto.Names(), ", ") + "[:N]; auto is the best of this processor"},
 	)
 	if err != nil {
 		fmt.Fprintln(errw, "trit:", err)

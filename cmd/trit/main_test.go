@@ -115,7 +115,7 @@ func TestBench(t *testing.T) {
 
 func TestBenchTrain(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "train.json")
-	ok(t, []string{"d128/v32/64x16", "6N of f32 peak"}, "bench", "--train", "--widths", "128", "--windows", "16", "--vocabs", "32", "--layers", "1", "--runs", "1", "--json", file)
+	ok(t, []string{"d128/v32/64x16", "6N of peak"}, "bench", "--train", "--widths", "128", "--windows", "16", "--vocabs", "32", "--layers", "1", "--runs", "1", "--json", file)
 	if data, err := os.ReadFile(file); err != nil || !bytes.Contains(data, []byte(`"planned_bytes"`)) {
 		t.Errorf("%s, %v", data, err)
 	}
@@ -131,7 +131,7 @@ func TestCancelled(t *testing.T) {
 }
 
 func TestMistakes(t *testing.T) {
-	for _, args := range [][]string{{"nonsense"}, {"run", "--model", "/does/not/exist", "x"}, {"run", "--device", "abacus", "x"}, {"dump", "--preset", "huge"}} {
+	for _, args := range [][]string{{"nonsense"}, {"run", "--model", "/does/not/exist", "x"}, {"run", "--device", "abacus", "x"}, {"run", "--device", "cuda:99", "x"}, {"run", "--device", "cuda:x", "x"}, {"dump", "--preset", "huge"}} {
 		if out, code := trit(t, args...); code == 0 || !strings.Contains(out, "trit:") {
 			t.Errorf("%v: exit %d, %s", args, code, out)
 		}

@@ -1,14 +1,18 @@
-// Package auto chooses the device that runs a program when the user does not
-// care.
+// Package auto finds a device by its name, and chooses the best processor's when
+// the user does not care. It never chooses an accelerator by itself: its memory
+// may be in use, and its results differ in the last bits.
 package auto
 
 import (
+	"context"
 	"fmt"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/devices/avx"
+	"github.com/trit-ml/trit/devices/cuda"
 	"github.com/trit-ml/trit/devices/neon"
 	"github.com/trit-ml/trit/devices/ref"
 	"github.com/trit-ml/trit/internal/host"
@@ -16,12 +20,15 @@ import (
 
 // Options configures the choice.
 type Options struct {
-	Name    string // "auto" or "" for the best one; otherwise one of Names
+	Name    string // "auto" or "" for the processor's best; otherwise one of Names, "cuda:N" or "cuda:sm_90"
 	Threads int    // CPU workers; 0 means all processors
 }
 
-// Names lists what Options.Name may be.
-func Names() []string { return []string{"auto", "avx", "avx2", "neon", "ref"} }
+// Names lists what Options.Name may be. "cuda" is the first GPU and "cuda:1" the
+// second; "cuda:sm_90" only explains what a GPU of that architecture would run.
+func Names() []string { return append(processors(), "cuda") }
+
+func processors() []string { return []string{"auto", "avx", "avx2", "neon", "ref"} }
 
 // Closer is a device that must be closed after use.
 type Closer interface {
@@ -49,7 +56,47 @@ func Open(o Options) (dev Closer, note string, err error) {
 	case "ref":
 		return ref.Device(ref.Options{Threads: o.Threads}), "", nil
 	}
-	return nil, "", fmt.Errorf("no device %q; there are %s", o.Name, strings.Join(Names(), ", "))
+	if kind, which, _ := strings.Cut(o.Name, ":"); kind == "cuda" {
+		d, err := openCUDA(which)
+		if err != nil {
+			return nil, "", err
+		}
+		return d, "", nil
+	}
+	return nil, "", fmt.Errorf("no device %q; there are %s and cuda:N for the GPU of number N", o.Name, strings.Join(Names(), ", "))
+}
+
+func openCUDA(which string) (*cuda.Device, error) {
+	if strings.HasPrefix(which, "sm_") {
+		return cuda.Offline(which)
+	}
+	index := 0
+	if which != "" {
+		var err error
+		if index, err = strconv.Atoi(which); err != nil || index < 0 {
+			return nil, fmt.Errorf("device %q: want the number of a GPU, as in cuda:0, or an architecture to explain, as in cuda:sm_90", "cuda:"+which)
+		}
+	}
+	return cuda.Open(index)
+}
+
+// Accelerators describes the accelerators of this machine, by name. Some may be
+// too old to open. The error says why there are none.
+func Accelerators() (names, about []string, err error) {
+	infos, err := cuda.List()
+	for _, i := range infos {
+		names, about = append(names, "cuda:"+strconv.Itoa(i.Index)), append(about, i.String())
+	}
+	return names, about, err
+}
+
+// Measure measures what the device can do at best, or the processor with so many
+// threads, in about a second.
+func Measure(ctx context.Context, d devices.Device, threads int) (devices.Limits, error) {
+	if a, ok := d.(devices.Accelerator); ok {
+		return a.Measure(ctx)
+	}
+	return avx.Measure(threads)
 }
 
 // best is the fast device of this architecture.

@@ -25,6 +25,14 @@ func TestOpen(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	for name, want := range map[string]string{"cuda:x": "want the number of a GPU", "cuda:-1": "want the number", "cuda:sm_61": "known are sm_80"} {
+		if d, _, err := Open(Options{Name: name}); d != nil || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, error %v, want one that says %q", name, d, err, want)
+		}
+	}
+	if d, note, err := Open(Options{Name: "cuda:sm_90"}); err != nil || note != "" || d.Name() != "cuda:sm_90" {
+		t.Errorf("cuda:sm_90: %v, %q, %v", d, note, err)
+	}
 	if _, _, err := Open(Options{Name: "abacus"}); err == nil || !strings.Contains(err.Error(), "neon") {
 		t.Errorf("unknown name: error %v, want one that lists the names", err)
 	}

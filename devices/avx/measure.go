@@ -4,34 +4,27 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/devices/avx/internal/asm"
 	"github.com/trit-ml/trit/internal/cpu"
 	"github.com/trit-ml/trit/internal/host"
 	"github.com/trit-ml/trit/internal/pool"
 )
 
-// Limits is what this machine can do at best, measured.
-type Limits struct {
-	Threads   int
-	ReadGBs   float64 // of memory, a plain read of 1 GiB
-	MACGs     float64 // int8 multiply-adds, in 10⁹ a second
-	FMAGFLOPs float64 // float32, two operations each, in 10⁹ a second
-	ISA       string  // the instruction set measured
-}
-
-// Measure takes about a second. Kernels are judged as shares of these limits.
-func Measure(threads int) (Limits, error) {
+// Measure measures this processor with so many threads, in about a second. The
+// read is one of 1 GiB.
+func Measure(threads int) (devices.Limits, error) {
 	set, err := cpu.Detect()
 	if err != nil {
-		return Limits{}, err
+		return devices.Limits{}, err
 	}
 	isa := asm.Best(set)
 	if isa == asm.Generic {
-		return Limits{}, fmt.Errorf("this build and processor have no vector kernels to measure with")
+		return devices.Limits{}, fmt.Errorf("this build and processor have no vector kernels to measure with")
 	}
 	p := pool.New(threads)
 	defer p.Close()
-	l := Limits{Threads: p.Threads(), ISA: isa.String()}
+	l := devices.Limits{Threads: p.Threads(), ISA: isa.String()}
 	buf, err := host.Alloc(1 << 30)
 	if err != nil {
 		return l, err

@@ -180,6 +180,12 @@ func TestArgumentsMatchKernels(t *testing.T) {
 			p, err := l.Pack(fake(d, l.Elem, "", 6, 100), fake(d, l.Elem, l.Name, 6, 100))
 			check(arch+": "+string(l.Name), p, err)
 		}
+		l, err := d.measureRead(fake(d, graph.U8, "", 64), fake(d, graph.I32, "", 1))
+		check(arch+": measuring", l, err)
+		for _, kernel := range []string{"measure_mma_s8", "measure_mma_bf16"} {
+			l, _, err := d.measureProducts(kernel, fake(d, graph.F32, "", 1), 1)
+			check(arch+": measuring", l, err)
+		}
 	}
 	for name := range want {
 		if !used[name] {
