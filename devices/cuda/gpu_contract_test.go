@@ -162,7 +162,7 @@ func TestLostDevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := d.Kernels()[0]
-	c := exampleCall(k)
+	c := exampleCalls(k)[0]
 	for _, os := range [][]devices.Operand{c.In, c.Out} {
 		for i := range os {
 			os[i].Buf = &buffer{d: d, ptr: 0x100, size: 1 << 30}

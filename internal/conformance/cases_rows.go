@@ -70,6 +70,14 @@ func matmul(r *Rand) []Case {
 		add(s[0], s[1], s[2], false, true, graph.BF16)
 		add(s[0], s[1], s[2], false, true, graph.F16)
 	}
+	// Gradients of weights: few results, each a long sum.
+	add(24, 2104, 16, true, false, graph.F32)
+	// More than a tile each way, in whole copies of 16 bytes.
+	for _, ta := range []bool{false, true} {
+		for _, tb := range []bool{false, true} {
+			add(136, 72, 200, ta, tb, graph.F32)
+		}
+	}
 	return cs
 }
 
