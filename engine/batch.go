@@ -69,7 +69,7 @@ func (e *Engine) Batch(ctx context.Context, most int, next func() (Job, bool, er
 		var still []*running
 		for i, r := range live {
 			a, done, err := e.advance(r)
-			for err == nil && !done && e.Session.Pending(r.q) == 0 && e.Session.Logits(r.q) != nil { // a guess was right
+			for err == nil && !done && e.Session.Pending(r.q) == 0 && e.Session.Ready(r.q) { // a guess was right
 				a, done, err = e.advance(r)
 			}
 			if err == nil && done {
@@ -114,11 +114,10 @@ func (e *Engine) admit(job Job) (*running, error) {
 
 // advance draws a token if the step gave the job logits.
 func (e *Engine) advance(r *running) (a Answer, done bool, err error) {
-	logits := e.Session.Logits(r.q)
-	if logits == nil {
+	if !e.Session.Ready(r.q) {
 		return a, false, nil
 	}
-	id, err := r.sampler.Next(logits)
+	id, err := r.sampler.Draw(e.Session, r.q)
 	a = Answer{ID: r.ID}
 	switch {
 	case err != nil:

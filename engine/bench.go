@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -140,6 +139,12 @@ func (e *Engine) measure(ctx context.Context, t Test) (time.Duration, error) {
 		}
 		seqs = append(seqs, q)
 	}
+	if e.greedy == nil {
+		var err error
+		if e.greedy, err = runtime.NewSampler(s.Vocab(), runtime.Sampling{}); err != nil {
+			return 0, err
+		}
+	}
 	want := runtime.Top(1) // whole heads give all logits anyway
 	began := time.Now()
 	if !t.Decode {
@@ -155,8 +160,11 @@ func (e *Engine) measure(ctx context.Context, t Test) (time.Duration, error) {
 		for _, q := range seqs {
 			// The next token depends on the last logits, as it would in use.
 			id := benchToken(i, s.Vocab())
-			if l := s.Logits(q); l != nil {
-				id = argmax(l)
+			if s.Ready(q) {
+				var err error
+				if id, err = e.greedy.Draw(s, q); err != nil {
+					return 0, err
+				}
 			}
 			if err := s.Feed(q, want, id); err != nil {
 				return 0, err
@@ -214,13 +222,3 @@ func (e *Engine) benchTokens(n int) []int32 {
 }
 
 func benchToken(i, vocab int) int32 { return int32((uint64(i)*2654435761 + 12345) % uint64(vocab)) }
-
-func argmax(x []float32) int32 {
-	best, at := float32(math.Inf(-1)), 0
-	for i, v := range x {
-		if v > best {
-			best, at = v, i
-		}
-	}
-	return int32(at)
-}

@@ -23,6 +23,7 @@ type Engine struct {
 	Load    time.Duration // spent compiling and packing
 
 	begins map[int]runtime.Seq // by length: beginnings of benchmarks
+	greedy *runtime.Sampler    // of benchmarks
 }
 
 // Start compiles the model for a device and loads its weights. Zero fields of
@@ -31,7 +32,7 @@ func (m *Model) Start(ctx context.Context, dev devices.Device, s Shape) (*Engine
 	began := time.Now()
 	s = s.or(m.DefaultShape())
 	claims := devices.NewRegistry(dev).Claims
-	s.Whole = s.Whole || !claims(screen.TopOp.OpDef)
+	s.Whole = s.Whole || !claims(screen.TopOp.OpDef) && !claims(screen.LikeliestOp.OpDef)
 	g, err := m.Declare(s.Chunk)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.Name, err)

@@ -190,7 +190,7 @@ func (m *Model) InferPipeline(s Shape) passes.Pipeline {
 // claims reports.
 func (m *Model) inferPipeline(s Shape, claims func(*graph.OpDef) bool) passes.Pipeline {
 	s = s.or(m.DefaultShape())
-	screen := passes.Screen{Tops: s.Seqs * (1 + s.Guess)}
+	screen := passes.Screen{Tops: s.Seqs * (1 + s.Guess)}.For(claims)
 	if s.Whole {
 		screen.Tops = 0
 	}

@@ -13,14 +13,14 @@ import (
 	"github.com/trit-ml/trit/runtime"
 )
 
-// TestScreenedHeadDrawsTheSameTokens generates with and without a screened head:
-// greedily, from the k likeliest, and with what needs all logits. Devices without
+// TestScreenedHeadDrawsTheSameTokens generates with a whole head, a screened one and
+// one that lists tokens: greedily, from the k likeliest, and with what needs all logits. Devices without
 // a kernel for screening run its body.
 func TestScreenedHeadDrawsTheSameTokens(t *testing.T) {
 	m := open(t, filepath.Join(golden.Path(t, published[0]), "offline"))
 	onDevices(t, func(t *testing.T, dev devices.Device) {
 		var sessions []*runtime.Session
-		for _, s := range []passes.Screen{{}, {Tops: 3, Least: 1}} {
+		for _, s := range []passes.Screen{{}, {Tops: 3, Least: 1}, {Tops: 3, Least: 1, List: 20}} {
 			g, err := m.Declare(16)
 			if err == nil {
 				g, err = passes.Infer(passes.InferOptions{Cache: passes.NewCache(3, 96, 8, graph.F32), MaxRows: 16, Packed: m.Weights.Packed, Screen: s}).Run(g, nil)
@@ -43,12 +43,14 @@ func TestScreenedHeadDrawsTheSameTokens(t *testing.T) {
 			defer session.Close()
 			sessions = append(sessions, session)
 		}
-		if n := len(sessions[1].Run().Program().Outputs()); n != 2 {
-			t.Fatalf("the screened program has %d outputs", n)
+		for i, s := range sessions {
+			if n := len(s.Run().Program().Outputs()); n != i+1 {
+				t.Fatalf("program %d has %d outputs", i, n)
+			}
 		}
 		for _, o := range []runtime.Sampling{{}, {Temperature: 1, TopK: 5, Seed: 3}, {Temperature: 2, TopK: 40, TopP: 0.9, Seed: 4},
 			{Temperature: 1, Seed: 5}, {RepeatPenalty: 1.3}} {
-			var drawn [2][]int32
+			var drawn [3][]int32
 			for i, s := range sessions {
 				sampler, err := runtime.NewSampler(s.Vocab(), o)
 				if err != nil {
@@ -81,8 +83,8 @@ func TestScreenedHeadDrawsTheSameTokens(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if !slices.Equal(drawn[0], drawn[1]) {
-				t.Errorf("%+v: whole head %v, screened %v", o, drawn[0], drawn[1])
+			if !slices.Equal(drawn[0], drawn[1]) || !slices.Equal(drawn[0], drawn[2]) {
+				t.Errorf("%+v: whole head %v, screened %v, listed %v", o, drawn[0], drawn[1], drawn[2])
 			}
 		}
 	})

@@ -21,11 +21,25 @@ const (
 type Screen struct {
 	Tops  int // most rows of a step that want the likeliest tokens only; 0 leaves the head as it is
 	Least int // tokens in the smallest vocabulary that is screened; 0 means 8192, where it begins to pay
+	List  int // how many tokens a row's list of the likeliest holds; 0 gives a value for each of the vocabulary instead
+}
+
+// mostListed is how many tokens a list holds: top-k sampling with more of them
+// takes all logits.
+const mostListed = 64
+
+// For lets the head give lists, if claims reports that the device makes them.
+func (s Screen) For(claims func(*graph.OpDef) bool) Screen {
+	if claims(screen.LikeliestOp.OpDef) {
+		s.List = mostListed
+	}
+	return s
 }
 
 // ScreenHead adds a second output, f32[T,vocabulary]: the logits of the likeliest
-// tokens, −Inf elsewhere, for up to s.Tops of the wanted rows. The first output is
-// left to the rows that need all logits. A graph whose first output is not a
+// tokens, −Inf elsewhere, for up to s.Tops of the wanted rows. With s.List it adds
+// two, i32[T,s.List] and f32[T,s.List]: the ids of the likeliest tokens, in order,
+// and their logits; see screen.ListOp. The first output is left to the rows that need all logits. A graph whose first output is not a
 // product with a large head of 16-bit weights stays as it is.
 func ScreenHead(s Screen) Pass {
 	if s.Least == 0 {
@@ -62,6 +76,10 @@ func ScreenHead(s Screen) Pass {
 		leave := b.Scope(n.Scope)
 		defer leave()
 		logits := b.Name(ops.Linear(ops.Rows(x, full), head), g.Outs[0].Hint())
+		if s.List > 0 {
+			ids, likeliest := screen.Likeliest(ops.Rows(x, top), keep, head, s.List)
+			return b.Finish(logits, b.Name(ids, "ids"), b.Name(likeliest, "likeliest"))
+		}
 		return b.Finish(logits, b.Name(screen.Top(ops.Rows(x, top), keep, head), "likeliest"))
 	}}
 }

@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"fmt"
 	"iter"
 )
 
@@ -26,12 +25,8 @@ func (s *Session) Generate(ctx context.Context, q Seq, prompt []int32, sampler *
 				_, err = s.Step(ctx)
 			}
 			id := int32(0)
-			switch {
-			case err != nil:
-			case s.Logits(q) == nil:
-				err = fmt.Errorf("sequence %d has no logits to continue from: feed it a token", q)
-			default:
-				id, err = sampler.Next(s.Logits(q))
+			if err == nil {
+				id, err = sampler.Draw(s, q)
 			}
 			if !yield(id, err) || err != nil || s.Len(q) == s.Context() {
 				return

@@ -24,6 +24,8 @@ type Run struct {
 	guests  int          // open runs that share states of this one
 	in      []given
 	out     [][]byte
+	bring   []int  // outputs that steps bring along
+	brought []bool // by output: out has what the last step gave
 	plans   map[symKey]*bound
 	now     *bound // of the last step
 	ran     bool   // the last step succeeded: outputs can be read
@@ -69,7 +71,7 @@ func (p *Program) NewRun(share ...*Run) (*Run, error) {
 		return nil, fmt.Errorf("run %s: %w", p.g.Name, err)
 	}
 	r := &Run{p: p, q: q, states: map[int]location{}, shared: map[int]bool{}, plans: map[symKey]*bound{},
-		in: make([]given, len(p.inputs)), out: make([][]byte, len(p.outs))}
+		in: make([]given, len(p.inputs)), out: make([][]byte, len(p.outs)), brought: make([]bool, len(p.outs))}
 	p.mu.Lock()
 	p.runs++
 	p.mu.Unlock()
@@ -224,6 +226,12 @@ func (r *Run) Step(ctx context.Context, syms ...int) error {
 	if err := b.seq.Replay(); err != nil {
 		return fmt.Errorf("step of %s: %w", r.p.g.Name, err)
 	}
+	for _, i := range r.bring {
+		if err := r.read(i); err != nil {
+			return fmt.Errorf("step of %s: output %d: %w", r.p.g.Name, i, err)
+		}
+		r.brought[i] = true
+	}
 	if err := r.q.Sync(ctx); err != nil {
 		return fmt.Errorf("step of %s: %w", r.p.g.Name, err)
 	}
@@ -254,6 +262,7 @@ func skipped(l devices.Launch) int {
 // prepare finds or makes the plan and writes the inputs.
 func (r *Run) prepare(ctx context.Context, syms []int) (*bound, error) {
 	r.ran = false
+	clear(r.brought)
 	if r.closed {
 		return nil, errors.New("the run is closed")
 	}
@@ -399,8 +408,31 @@ func (r *Run) grow(bytes int) error {
 	return nil
 }
 
+// Bring lets every following step bring these outputs along, so that Output need
+// not ask the device for them again: worth while for small ones that are always
+// read. Indices that the graph does not have are left out.
+func (r *Run) Bring(outs ...int) {
+	r.bring = r.bring[:0]
+	for _, i := range outs {
+		if i >= 0 && i < len(r.out) {
+			r.bring = append(r.bring, i)
+		}
+	}
+}
+
+// read starts to copy output i of the step under way.
+func (r *Run) read(i int) error {
+	o := &r.now.plan.outs[i]
+	if cap(r.out[i]) < o.bytes {
+		r.out[i] = graph.NewTensor(graph.U8, o.bytes).Data
+	}
+	l := r.at(o.at, r.now.plan)
+	return r.q.Read(r.out[i][:o.bytes], l.buf, l.off)
+}
+
 // Output copies output i of the last step into memory that the next call for
-// the same output reuses. The dims must not be changed.
+// the same output, or the next step that brings it along, reuses. The dims must
+// not be changed.
 func (r *Run) Output(ctx context.Context, i int) (graph.Tensor, error) {
 	if !r.ran || r.closed {
 		return graph.Tensor{}, errors.New("no step has run")
@@ -408,14 +440,11 @@ func (r *Run) Output(ctx context.Context, i int) (graph.Tensor, error) {
 	if i < 0 || i >= len(r.now.plan.outs) {
 		return graph.Tensor{}, fmt.Errorf("graph %s has no output %d", r.p.g.Name, i)
 	}
+	if !r.brought[i] {
+		if err := errors.Join(r.read(i), r.q.Sync(ctx)); err != nil {
+			return graph.Tensor{}, fmt.Errorf("output %d: %w", i, err)
+		}
+	}
 	o := &r.now.plan.outs[i]
-	if cap(r.out[i]) < o.bytes {
-		r.out[i] = graph.NewTensor(graph.U8, o.bytes).Data
-	}
-	t := graph.Tensor{Elem: r.p.vals[r.p.outs[i]].v.Type().Elem, Dims: o.dims, Data: r.out[i][:o.bytes]}
-	l := r.at(o.at, r.now.plan)
-	if err := errors.Join(r.q.Read(t.Data, l.buf, l.off), r.q.Sync(ctx)); err != nil {
-		return graph.Tensor{}, fmt.Errorf("output %d: %w", i, err)
-	}
-	return t, nil
+	return graph.Tensor{Elem: r.p.vals[r.p.outs[i]].v.Type().Elem, Dims: o.dims, Data: r.out[i][:o.bytes]}, nil
 }

@@ -140,7 +140,45 @@ func (s *Sampler) Next(logits []float32) (int32, error) {
 	if len(logits) != len(s.cand) {
 		return 0, fmt.Errorf("sampling: %d logits for a vocabulary of %d", len(logits), len(s.cand))
 	}
-	cs := s.candidates(logits)
+	return s.pick(s.candidates(logits))
+}
+
+// NextOf is Next for the logits of some tokens only, without which no token could
+// be drawn: what Session.Likeliest gives to a Feed that asked for Want.
+func (s *Sampler) NextOf(ids []int32, logits []float32) (int32, error) {
+	if len(ids) != len(logits) || len(ids) > len(s.cand) {
+		return 0, fmt.Errorf("sampling: %d logits for %d tokens of a vocabulary of %d", len(logits), len(ids), len(s.cand))
+	}
+	if s.counts != nil {
+		return 0, errors.New("sampling: a repetition penalty needs all logits")
+	}
+	n := 0
+	for i, id := range ids {
+		if int(id) >= len(s.cand) || id < 0 {
+			return 0, fmt.Errorf("sampling: token %d is outside the vocabulary of %d", id, len(s.cand))
+		}
+		if v := logits[i]; v >= -math.MaxFloat32 {
+			s.cand[n] = candidate{logit: min(v, math.MaxFloat32), id: id}
+			n++
+		}
+	}
+	return s.pick(s.cand[:n])
+}
+
+// Draw draws the token that follows q from what its last step gave.
+func (s *Sampler) Draw(session *Session, q Seq) (int32, error) {
+	if ids, logits := session.Likeliest(q); ids != nil && s.counts == nil {
+		return s.NextOf(ids, logits)
+	}
+	logits := session.Logits(q)
+	if logits == nil {
+		return 0, fmt.Errorf("sequence %d has no logits to continue from: feed it a token", q)
+	}
+	return s.Next(logits)
+}
+
+// pick draws one of the candidates and accepts it.
+func (s *Sampler) pick(cs []candidate) (int32, error) {
 	if len(cs) == 0 {
 		return 0, errNoToken
 	}

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"cmp"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -205,5 +206,54 @@ func BenchmarkSampler(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestNextOfIsNext draws from whole logits and from the list of the likeliest
+// tokens that the sampler wants.
+func TestNextOfIsNext(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 9))
+	const vocab = 200
+	for _, o := range []Sampling{{}, {Temperature: 1, TopK: 1}, {Temperature: 0.7, TopK: 7, Seed: 2}, {Temperature: 2, TopK: 60, TopP: 0.8, MinP: 0.01, Seed: 3}} {
+		whole, err := NewSampler(vocab, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed, _ := NewSampler(vocab, o)
+		for range 50 {
+			logits := make([]float32, vocab)
+			for i := range logits {
+				logits[i] = float32(math.Round(r.NormFloat64() * 8)) // many are equal
+			}
+			k := int(whole.Want() - topLogits)
+			ids := make([]int32, vocab)
+			for i := range ids {
+				ids[i] = int32(i)
+			}
+			slices.SortStableFunc(ids, func(a, b int32) int { return cmp.Compare(logits[b], logits[a]) })
+			var values []float32
+			for _, id := range ids[:k] {
+				values = append(values, logits[id])
+			}
+			want, err := whole.Next(logits)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := listed.NextOf(ids[:k], values); got != want || err != nil {
+				t.Fatalf("%+v: %d, %v from the list, %d from all logits", o, got, err, want)
+			}
+		}
+	}
+	s, _ := NewSampler(vocab, Sampling{})
+	if _, err := s.NextOf(nil, nil); !errors.Is(err, errNoToken) {
+		t.Errorf("an empty list: %v", err)
+	}
+	if _, err := s.NextOf([]int32{vocab}, []float32{1}); err == nil {
+		t.Error("a token outside the vocabulary is accepted")
+	}
+	if s, _ = NewSampler(vocab, Sampling{RepeatPenalty: 1.2}); s != nil {
+		if _, err := s.NextOf([]int32{1}, []float32{1}); err == nil {
+			t.Error("a list is accepted where a penalty needs all logits")
+		}
 	}
 }

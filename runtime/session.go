@@ -19,7 +19,8 @@ import (
 // rows i32[R] and table i32[sequences, blocks]; every state a cache of
 // [blocks, positions, width]; output 0 the logits f32[R, vocabulary]. If the head
 // is screened, inputs full i32[F], top and keep i32[T] say which of the R rows go
-// to output 0, now f32[F, vocabulary], and which to output 1, f32[T, vocabulary].
+// to output 0, now f32[F, vocabulary], and which to output 1, f32[T, vocabulary],
+// or to outputs 1 and 2, lists of the likeliest tokens.
 //
 // A sequence's logits do not depend on what else is in the step, on how its
 // prompt was cut into chunks, or on where its blocks lie. A Session is used by
@@ -68,8 +69,9 @@ const (
 )
 
 // Top asks for the k largest logits of the last token, those equal to the k-th
-// included; the others are -Inf. They have the same bits as LastLogits gives, for
-// less work if the program screens its head; if not, all logits are given.
+// included unless the program lists tokens; the others are -Inf. They have the same
+// bits as LastLogits gives, for less work if the program screens its head; if not,
+// all logits are given.
 func Top(k int) Want { return topLogits + Want(max(1, min(k, math.MaxInt32/2))) }
 
 type sequence struct {
@@ -375,6 +377,13 @@ func (s *Session) Logits(q Seq) []float32 {
 	return all[(n-1)*s.vocab:]
 }
 
+// Ready reports whether the last step that ran gave logits of q's latest token: so
+// that Sampler.Draw can continue q.
+func (s *Session) Ready(q Seq) bool {
+	x, err := s.at(q)
+	return err == nil && x.rows > 0
+}
+
 // Rows returns how many tokens of q got logits in the last step, and these, row
 // by row. They are valid until the next Step.
 func (s *Session) Rows(q Seq) (n int, logits []float32) {
@@ -384,7 +393,7 @@ func (s *Session) Rows(q Seq) (n int, logits []float32) {
 	}
 	all := s.logits
 	if x.top {
-		all = s.head.logits
+		all = s.head.expand(s.vocab)
 	}
 	return x.rows, all[x.row*s.vocab:][:x.rows*s.vocab]
 }
@@ -424,6 +433,7 @@ func (s *Session) Step(ctx context.Context) (more bool, err error) {
 		s.run.SetI32(h.in.keep, h.keep[:tops])
 		s.syms[h.symF], s.syms[h.symT] = full, tops
 	}
+	s.bring(full, tops)
 	if err := s.run.Step(ctx, s.syms...); err != nil {
 		return true, err
 	}
@@ -435,11 +445,9 @@ func (s *Session) Step(ctx context.Context) (more bool, err error) {
 		s.logits = t.F32()
 	}
 	if tops > 0 {
-		t, err := s.run.Output(ctx, 1)
-		if err != nil {
+		if err := s.head.take(ctx, s.run); err != nil {
 			return true, err
 		}
-		s.head.logits = t.F32()
 	}
 	full, tops = 0, 0
 	for _, p := range s.batch {
