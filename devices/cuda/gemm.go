@@ -47,17 +47,16 @@ func (t gemmTile) tiles(m int, ns ...int) (rows, cols int) {
 // A gemmForm is an op that is made of ternary products of one input.
 type gemmForm struct {
 	op      *graph.OpDef
-	name    string
 	weights []int // operands that are weights; their scales follow them, except in ternary.matmul
 	res     int   // operand that is added, or 0
 }
 
 var gemmForms = []gemmForm{
-	{op: ternary.MatMulOp.OpDef, name: "ternary_matmul", weights: []int{1}},
-	{op: bitlinear.IntLinearOp.OpDef, name: "bitlinear", weights: []int{2}},
-	{op: bitlinear.LinearAddOp.OpDef, name: "bitlinear_add", weights: []int{2}, res: 4},
-	{op: bitlinear.IntLinear2Op.OpDef, name: "bitlinear2", weights: []int{2, 4}},
-	{op: bitlinear.IntLinear3Op.OpDef, name: "bitlinear3", weights: []int{2, 4, 6}},
+	{op: ternary.MatMulOp.OpDef, weights: []int{1}},
+	{op: bitlinear.IntLinearOp.OpDef, weights: []int{2}},
+	{op: bitlinear.LinearAddOp.OpDef, weights: []int{2}, res: 4},
+	{op: bitlinear.IntLinear2Op.OpDef, weights: []int{2, 4}},
+	{op: bitlinear.IntLinear3Op.OpDef, weights: []int{2, 4, 6}},
 }
 
 // outs are the numbers of outputs of the call's weights.
@@ -86,7 +85,7 @@ func (d *Device) gemmKernel(f gemmForm, t gemmTile) devices.Kernel {
 		layouts[i] = i2x64
 	}
 	return devices.Kernel{
-		Name: fmt.Sprintf("%s.i2x64.mma_%v", f.name, t), Op: f.op, Needs: sm80, Layouts: layouts, Order: orderScaled,
+		Name: fmt.Sprintf("%s.i2x64.mma_%v", f.op.Name, t), Op: f.op, Needs: sm80, Layouts: layouts, Order: orderScaled,
 		Accept: func(c *devices.Call) error {
 			k := c.In[0].Last()
 			if k > maxK {
@@ -114,7 +113,7 @@ func (d *Device) gemmKernel(f gemmForm, t gemmTile) devices.Kernel {
 		Bind: func(c *devices.Call) (devices.Launch, error) {
 			for _, i := range f.weights {
 				if c.In[i].Layout != i2x64 {
-					return nil, fmt.Errorf("%s: the weights are in layout %q, not %q", f.name, c.In[i].Layout, i2x64)
+					return nil, fmt.Errorf("%s: the weights are in layout %q, not %q", f.op.Name, c.In[i].Layout, i2x64)
 				}
 			}
 			const none = int64(0) // a null pointer

@@ -153,7 +153,7 @@ func TestChoiceWithoutGPU(t *testing.T) {
 	for _, tt := range []struct {
 		m    int
 		want string
-	}{{1, "ternary_matmul.i2x64.m1.dp4a"}, {64, "ternary_matmul.i2x64.m8.dp4a"}} {
+	}{{1, "ternary_matmul.i2x64.m1.dp4a"}, {64, "ternary.matmul.i2x64.mma_"}, {4096, "ternary.matmul.i2x64.mma_128x"}} {
 		k, rejected, err := reg.Choose(matmulCall(tt.m, 2560, 6912))
 		if err != nil || !strings.HasPrefix(k.Name, tt.want) || len(rejected) == 0 {
 			t.Errorf("M=%d: %s, %v, %v; want %s", tt.m, k.Name, rejected, err, tt.want)
