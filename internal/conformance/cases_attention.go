@@ -83,6 +83,23 @@ func cachedAttention(r *Rand) []Case {
 			}
 		}
 	}
+	// Long sequences: a prompt after 150 positions, decoding, and both mixed.
+	for _, h := range [][3]int{{4, 1, 64}, {2, 2, 128}, {6, 2, 40}} {
+		for _, window := range []int{0, 100} {
+			for _, n := range []int{2, 70} {
+				table, blocks := r.pages(16, 20)
+				seq, pos := graph.NewTensor(graph.I32, n), graph.NewTensor(graph.I32, n)
+				for i := range n {
+					seq.I32()[i], pos.I32()[i] = 1, int32(150+i)
+					if n == 2 || i%20 == 19 {
+						seq.I32()[i], pos.I32()[i] = int32(2*r.IntN(2)), int32(r.IntN(320))
+					}
+				}
+				cs = append(cs, Case{Attrs: ops.AttentionAttrs{Heads: h[0], KVHeads: h[1], Window: window}, Rows: []int{0, 3, 4}, Note: "long",
+					In: []graph.Tensor{r.F32(n, h[0]*h[2]), r.Float(graph.F16, blocks, 16, h[1]*h[2]), r.Float(graph.F16, blocks, 16, h[1]*h[2]), seq, pos, table}})
+			}
+		}
+	}
 	return cs
 }
 
