@@ -1,42 +1,47 @@
 package cuda
 
 import (
-	"embed"
+	"io/fs"
 	"regexp"
 	"strings"
 	"sync"
 )
 
-// ptx is every kernel file, compiled by kernels/build.sh; headers tell from
-// what.
-//
-//go:embed kernels/*.ptx
-var ptx embed.FS
-
-// A module is one kernel file; the driver compiles it when a function of it is
-// first bound.
+// A module is one kernel file, compiled by kernels/build.sh; its header tells
+// from what. The driver compiles it further when a function of it is first
+// bound.
 type module struct {
 	name string // of the file, without extension
 	text string
 }
 
-// modules finds the module of every kernel.
+// modules are those of the embedded PTX, by the name of each kernel. A build
+// without the tag cuda has none: it opens no GPU.
 var modules = sync.OnceValue(func() map[string]*module {
-	files, err := ptx.ReadDir("kernels")
+	byKernel, err := readModules(ptx, "kernels")
 	if err != nil {
-		return nil // not possible: the directory is embedded
-	}
-	entry := regexp.MustCompile(`(?m)^\.visible \.entry (\w+)\(`)
-	byKernel := map[string]*module{}
-	for _, f := range files {
-		b, err := ptx.ReadFile("kernels/" + f.Name())
-		if err != nil {
-			return nil
-		}
-		m := &module{name: strings.TrimSuffix(f.Name(), ".ptx"), text: string(b)}
-		for _, e := range entry.FindAllStringSubmatch(m.text, -1) {
-			byKernel[e[1]] = m
-		}
+		return nil
 	}
 	return byKernel
 })
+
+var entryLine = regexp.MustCompile(`(?m)^\.visible \.entry (\w+)\(`)
+
+func readModules(files fs.FS, dir string) (map[string]*module, error) {
+	names, err := fs.Glob(files, dir+"/*.ptx")
+	if err != nil {
+		return nil, err
+	}
+	byKernel := map[string]*module{}
+	for _, name := range names {
+		b, err := fs.ReadFile(files, name)
+		if err != nil {
+			return nil, err
+		}
+		m := &module{name: strings.TrimSuffix(name[len(dir)+1:], ".ptx"), text: string(b)}
+		for _, e := range entryLine.FindAllStringSubmatch(m.text, -1) {
+			byKernel[e[1]] = m
+		}
+	}
+	return byKernel, nil
+}

@@ -27,10 +27,19 @@ func header(t *testing.T, m *module, key string) string {
 	return l[1]
 }
 
-// allModules are the embedded modules by name.
-func allModules() map[string]*module {
+// allModules are the modules of the source tree by name, or where there is none
+// those embedded.
+func allModules(t *testing.T) map[string]*module {
+	t.Helper()
+	byKernel, err := readModules(os.DirFS("."), "kernels")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(byKernel) == 0 {
+		byKernel = modules()
+	}
 	byName := map[string]*module{}
-	for _, m := range modules() {
+	for _, m := range byKernel {
 		byName[m.name] = m
 	}
 	return byName
@@ -64,7 +73,7 @@ func TestPTXIsCurrent(t *testing.T) {
 	if _, err := os.Stat("kernels/build.sh"); err != nil {
 		t.Skip("not in the source tree")
 	}
-	built := allModules()
+	built := allModules(t)
 	names, err := fs.Glob(os.DirFS("kernels"), "*.cu")
 	if err != nil || len(names) < 2 {
 		t.Fatalf("sources: %v, %v", names, err)
@@ -127,7 +136,7 @@ func fake(d *Device, elem graph.DType, layout graph.Layout, dims ...int) devices
 // compares what it passes with what the compiled kernel takes.
 func TestArgumentsMatchKernels(t *testing.T) {
 	want := map[string][]string{}
-	for _, m := range allModules() {
+	for _, m := range allModules(t) {
 		entries(t, want, m.text)
 	}
 	used := map[string]bool{}

@@ -12,7 +12,7 @@
 #include <thread>
 #include <unordered_map>
 
-__thread emulator::Thread* emulated_self __attribute__((tls_model("initial-exec")));
+__thread emulator::Thread* emulated_self;
 
 // emulated_switch saves the registers that a call must keep, stores the stack
 // pointer in *from, and goes on at the stack `to`.

@@ -78,4 +78,4 @@ const Kernel* find_kernel(const char* name);
 
 }  // namespace emulator
 
-extern __thread emulator::Thread* emulated_self __attribute__((tls_model("initial-exec")));
+extern __thread emulator::Thread* emulated_self;
