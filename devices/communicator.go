@@ -18,9 +18,29 @@ type Communicator interface {
 	AllGather(buf []byte, at, n []int) error
 }
 
+// Watcher is a Communicator that can tell that a rank is gone, so that a device
+// whose collectives do not go through it gives up those that wait for the rank.
+type Watcher interface {
+	Communicator
+	// Gone is closed when a rank has left the others.
+	Gone() <-chan struct{}
+}
+
 // Joiner is a device that has kernels for collective ops.
 type Joiner interface {
 	Device
-	// Join returns the same device with those kernels bound to c.
-	Join(c Communicator) Device
+	// Join returns the same device with those kernels. They send operands
+	// through c; or the device has collectives of its own, such as those between
+	// GPUs, which are queued with the other kernels and whose operands never come
+	// to the host. Then c only brings the ranks together, when the first queue is
+	// made: every rank makes its queues in the same order.
+	Join(c Communicator) Member
+}
+
+// Member is a device joined to those of other ranks.
+type Member interface {
+	Device
+	// Leave parts it from them, when no run on it is open any more. The device
+	// itself stays open.
+	Leave() error
 }

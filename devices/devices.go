@@ -82,7 +82,7 @@ type Queue interface {
 	// Launch runs launches once, in order: for work not worth capturing.
 	Launch(launches ...Launch) error
 	// Capture prepares a sequence for repeated replay. The buffers bound in it
-	// must stay allocated.
+	// must stay allocated. A launch whose kernel is Aside may be an [Aside].
 	Capture(launches []Launch) (Sequence, error)
 	// Sync waits until everything queued so far is done, or ctx is cancelled,
 	// and returns the first error of the work. After a cancelled Sync the work
@@ -105,6 +105,14 @@ type Sequence interface {
 // Launch is one bound kernel call, made by Kernel.Bind and understood only by
 // the queues of the same device.
 type Launch any
+
+// Aside is a launch of a captured sequence that runs beside those that follow it,
+// up to the one of index Until (or the end), which waits for it. Until then
+// nothing else touches its operands and results.
+type Aside struct {
+	Launch Launch
+	Until  int
+}
 
 // Skipper is implemented by launches that may leave weights unread, because what
 // they would be multiplied with is zero.
@@ -193,6 +201,10 @@ type Kernel struct {
 	// InPlace lists the pairs of operand and result that may share memory,
 	// beside those that the op itself updates.
 	InPlace []graph.Update
+	// Aside says that launches run on an engine of their own, such as the links
+	// between GPUs, beside those of other kernels: lowering captures them as
+	// [Aside].
+	Aside bool
 	// Skips says that launches are Skippers: how much they read depends on data.
 	Skips bool
 	// Bind makes the launch. It may do everything that need not be repeated.

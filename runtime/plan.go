@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/graph"
@@ -27,6 +28,7 @@ type call struct {
 	call    devices.Call
 	in, out []stored // where operands and results lie
 	scratch *span
+	until   int // the first later call that touches its operands or results, if the launch is devices.Aside
 }
 
 // operandAt is a value with its extents under the plan's symbols.
@@ -167,9 +169,48 @@ func (p *Program) place(pl *plan) error {
 		pl.separate += align(s.bytes)
 	}
 	spans = p.takeOver(pl, spans)
+	pl.setAside()
 	pl.arena = pack(spans)
 	pl.peak = livePeak(spans, len(pl.calls))
 	return nil
+}
+
+// setAside finds how long the calls of kernels that run beside others may take,
+// and keeps their memory for so long.
+func (pl *plan) setAside() {
+	for i := range pl.calls {
+		c := &pl.calls[i]
+		if !c.kernel.Aside {
+			continue
+		}
+		c.until = i + 1
+		for c.until < len(pl.calls) && !c.touches(&pl.calls[c.until]) {
+			c.until++
+		}
+		spans := []*span{c.scratch}
+		for _, at := range [][]stored{c.in, c.out} {
+			for _, f := range at {
+				spans = append(spans, pl.places[f.val])
+			}
+		}
+		for _, s := range spans {
+			if s != nil {
+				s.last = max(s.last, c.until-1)
+			}
+		}
+	}
+}
+
+// touches reports whether the calls have an operand or result in common.
+func (c *call) touches(o *call) bool {
+	for _, at := range [][]stored{c.in, c.out} {
+		for _, f := range at {
+			if slices.Contains(o.in, f) || slices.Contains(o.out, f) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // takeOver merges a result's span into that of an operand whose last reader is

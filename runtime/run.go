@@ -347,7 +347,13 @@ func (r *Run) bind(key symKey, pl *plan) (*bound, error) {
 		}
 		launches[i] = l
 	}
-	seq, err := r.q.Capture(launches)
+	captured := slices.Clone(launches)
+	for i := range pl.calls {
+		if until := pl.calls[i].until; until > i+1 {
+			captured[i] = devices.Aside{Launch: launches[i], Until: until}
+		}
+	}
+	seq, err := r.q.Capture(captured)
 	if err != nil {
 		return nil, fmt.Errorf("capture %s: %w", r.p.g.Name, err)
 	}

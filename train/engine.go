@@ -20,7 +20,7 @@ import (
 type Engine struct {
 	obj    Objective
 	recipe Recipe
-	dev    devices.Device // joined to the ranks
+	dev    devices.Device // joined to the ranks, a devices.Member if there are several
 	tokens int            // of a micro-batch
 
 	progs  compiled
@@ -134,6 +134,9 @@ func (e *Engine) Close() error {
 	errs = append(errs, e.progs.close())
 	if e.eval != nil {
 		errs = append(errs, e.eval.Close())
+	}
+	if m, ok := e.dev.(devices.Member); ok {
+		errs = append(errs, m.Leave())
 	}
 	return errors.Join(errs...)
 }

@@ -22,6 +22,11 @@
 // and device go through page-locked memory of the queue, so that they are
 // asynchronous and the driver never holds a Go pointer after a call returns.
 //
+// [Device.Join] joins GPUs of several ranks by NCCL (libnccl.so.2, from the system,
+// a Python installation, or as TRIT_NCCL_LIBRARY names it). Its collectives are
+// captured like kernels, on a second stream where other kernels do not wait for
+// them.
+//
 // Kernels are written in kernels/NAME.cu, a module each, and compiled by "go
 // generate", which needs nvcc and writes kernels/NAME.ptx; a test compares the
 // hash in its header with the sources.

@@ -23,10 +23,12 @@ const (
 type queue struct {
 	d      *Device
 	stream driver.Stream
-	stage  []byte // page-locked
-	used   int    // bytes of stage that queued copies still refer to
-	reads  []read // copied out of stage by Sync
-	err    error  // why no further call can succeed
+	stage  []byte        // page-locked
+	used   int           // bytes of stage that queued copies still refer to
+	reads  []read        // copied out of stage by Sync
+	err    error         // why no further call can succeed
+	side   driver.Stream // of launches that run beside others, 0 before the first
+	member *member       // nil on a device that is joined to no other
 }
 
 // read is a copy that has reached stage once the queue is done.
@@ -65,6 +67,9 @@ func (q *queue) do(what string, f func() error) error {
 	err = wrap(q.d.Name()+": "+what, err)
 	if isLost(err) {
 		q.err = err
+		if q.member != nil {
+			q.member.fail(err)
+		}
 	}
 	return err
 }
@@ -189,6 +194,12 @@ func (q *queue) Sync(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if q.member != nil {
+			if err := q.member.check(done, time.Since(start)); err != nil {
+				q.err = err
+				return err
+			}
+		}
 		if done {
 			q.settle()
 			return nil
@@ -211,7 +222,11 @@ func (q *queue) Close() error {
 		return nil
 	}
 	err := q.d.with(func() error {
-		return errors.Join(q.d.api.StreamSync(q.stream), q.d.api.DestroyStream(q.stream), q.d.api.HostFree(q.stage))
+		errs := []error{q.d.api.StreamSync(q.stream), q.d.api.DestroyStream(q.stream), q.d.api.HostFree(q.stage)}
+		if q.side != 0 {
+			errs = append(errs, q.d.api.DestroyStream(q.side))
+		}
+		return errors.Join(errs...)
 	})
 	q.stream, q.stage, q.reads = 0, nil, nil
 	if q.err == nil {

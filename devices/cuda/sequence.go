@@ -19,7 +19,11 @@ type sequence struct {
 // Capture records the launches; nothing runs.
 func (q *queue) Capture(launches []devices.Launch) (devices.Sequence, error) {
 	s := &sequence{q: q, launches: make([]work, len(launches))}
+	until := make([]int, len(launches)) // 0: in order
 	for i, l := range launches {
+		if a, ok := l.(devices.Aside); ok {
+			l, until[i] = a.Launch, a.Until
+		}
 		k, err := q.own(l)
 		if err != nil {
 			return nil, fmt.Errorf("launch %d: %w", i, err)
@@ -31,13 +35,7 @@ func (q *queue) Capture(launches []devices.Launch) (devices.Sequence, error) {
 		if err := api.BeginCapture(q.stream); err != nil {
 			return err
 		}
-		var errs []error
-		for _, k := range s.launches {
-			if err := k.enqueue(q.stream); err != nil {
-				errs = append(errs, err)
-				break
-			}
-		}
+		errs := []error{q.record(s.launches, until)}
 		// Also after an error, or the stream would stay in capture.
 		g, err := api.EndCapture(q.stream)
 		errs = append(errs, err)

@@ -17,7 +17,7 @@ var ErrClosed = errors.New("a rank has left")
 // Group returns the communicators of n ranks, each to be used by a goroutine of
 // its own.
 func Group(n int) []*Communicator {
-	g := &group{n: n, posts: make([]post, n)}
+	g := &group{n: n, posts: make([]post, n), gone: make(chan struct{})}
 	g.cond.L = &g.mu
 	cs := make([]*Communicator, n)
 	for i := range cs {
@@ -32,7 +32,7 @@ type Communicator struct {
 	rank int
 }
 
-var _ devices.Communicator = (*Communicator)(nil)
+var _ devices.Watcher = (*Communicator)(nil)
 
 // group meets all ranks twice for each exchange: when everything to send is
 // posted, and when everybody has taken it.
@@ -43,6 +43,7 @@ type group struct {
 	here  int // ranks that wait at the present meeting
 	round uint64
 	left  bool
+	gone  chan struct{} // closed when left is set
 	posts []post
 }
 
@@ -85,9 +86,15 @@ func (c *Communicator) Size() int { return c.g.n }
 func (c *Communicator) Leave() {
 	c.g.mu.Lock()
 	defer c.g.mu.Unlock()
-	c.g.left = true
+	if !c.g.left {
+		c.g.left = true
+		close(c.g.gone)
+	}
 	c.g.cond.Broadcast()
 }
+
+// Gone implements devices.Watcher.
+func (c *Communicator) Gone() <-chan struct{} { return c.g.gone }
 
 // AllToAll implements devices.Communicator.
 func (c *Communicator) AllToAll(recv, send []byte, at, n []int) error {

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"fmt"
 	"unsafe"
 
 	"github.com/trit-ml/trit/devices"
@@ -18,8 +17,11 @@ type joined struct {
 
 func (d joined) Kernels() []devices.Kernel { return d.kernels }
 
+// Leave implements devices.Member.
+func (d joined) Leave() error { return nil }
+
 // Join implements devices.Joiner.
-func (d *Device) Join(c devices.Communicator) devices.Device {
+func (d *Device) Join(c devices.Communicator) devices.Member {
 	j := ring{c}
 	rows := []devices.Kernel{
 		j.kernel("all_reduce", collective.AllReduceOp.OpDef, j.allReduce),
@@ -46,11 +48,7 @@ func (j ring) kernel(name string, op *graph.OpDef, run func(e *exchange) error) 
 	return devices.Kernel{
 		Name: name + ".host", Op: op, Order: "ranks",
 		Accept: func(c *devices.Call) error {
-			ranks, rank := of(c.Attrs, j.c.Rank())
-			if ranks != j.c.Size() || rank != j.c.Rank() {
-				return fmt.Errorf("the program is for rank %d of %d, the device is joined as %d of %d", rank, ranks, j.c.Rank(), j.c.Size())
-			}
-			return nil
+			return collective.Fit(c.Attrs, j.c.Rank(), j.c.Size())
 		},
 		Scratch: func(c *devices.Call) int {
 			if op == collective.AllGatherOp.OpDef || j.c.Size() == 1 {
@@ -71,17 +69,6 @@ func (j ring) kernel(name string, op *graph.OpDef, run func(e *exchange) error) 
 			}), nil
 		},
 	}
-}
-
-// of reads a collective op's attributes; one without a rank is the same on all.
-func of(attrs any, rank int) (ranks, at int) {
-	switch a := attrs.(type) {
-	case collective.ReduceAttrs:
-		return a.Ranks, rank
-	case collective.Attrs:
-		return a.Ranks, a.Rank
-	}
-	return 0, 0
 }
 
 func bytesOf(x []float32) []byte {

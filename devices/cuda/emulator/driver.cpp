@@ -2,6 +2,7 @@
 // Their meaning is that of NVIDIA's "CUDA Driver API" reference manual.
 #include "driver.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
@@ -113,6 +114,8 @@ const Named errors[] = {
     {716, "CUDA_ERROR_MISALIGNED_ADDRESS", "misaligned address"},
     {719, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
     {900, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", "operation not permitted when stream is capturing"},
+    {904, "CUDA_ERROR_STREAM_CAPTURE_UNJOINED", "capture was not joined by the originating stream"},
+    {905, "CUDA_ERROR_STREAM_CAPTURE_ISOLATION", "dependency created on uncaptured work in another stream"},
     {999, "CUDA_ERROR_UNKNOWN", "unknown error"},
 };
 
@@ -165,6 +168,11 @@ double now_ms() {
 }
 
 }  // namespace
+
+namespace emulator {
+Device* current_device() { return current; }
+int stream_status(Stream* s) { return check(s); }
+}  // namespace emulator
 
 #define API extern "C" __attribute__((visibility("default"))) int
 
@@ -458,15 +466,57 @@ API cuEventRecord(Event* e, Stream* s) {
     if (int c = check(s)) return c;
     if (!live(e)) return INVALID_HANDLE;
     {
-        std::lock_guard<std::mutex> g(e->lock);
+        std::scoped_lock g(e->lock, s->lock);
         e->recorded = false;
+        e->captured_on = s->capturing ? s : nullptr;
+        e->captured = s->captured.size();
     }
+    if (e->captured_on) return OK;  // an edge of the graph
     s->add([=]() -> Failure {
         std::lock_guard<std::mutex> g(e->lock);
         e->recorded = true;
         e->ms = now_ms();
+        e->changed.notify_all();
         return {};
     });
+    return OK;
+}
+// A stream that waits for an event of a capture becomes part of it. What a fork
+// has queued is done as late as the edges allow, when the stream that waits for it
+// goes on.
+API cuStreamWaitEvent(Stream* s, Event* e, unsigned) {
+    if (int c = check(s)) return c;
+    if (!live(e)) return INVALID_HANDLE;
+    Stream* from;
+    {
+        std::lock_guard<std::mutex> g(e->lock);
+        from = e->captured_on;
+    }
+    if (!from) {
+        if (capturing(s)) return CAPTURE_ISOLATION;
+        s->add([=]() -> Failure {
+            std::unique_lock<std::mutex> g(e->lock);
+            e->changed.wait(g, [&] { return e->recorded; });
+            return {};
+        });
+        return OK;
+    }
+    if (from == s) return OK;
+    Stream* origin = from->origin ? from->origin : from;
+    std::scoped_lock g(s->lock, from->lock);
+    if (!from->capturing) return CAPTURE_ISOLATION;
+    if (!s->capturing) {
+        if (!s->queue.empty() || s->busy) return CAPTURE_ISOLATION;
+        s->capturing = true;
+        s->captured.clear();
+        s->origin = origin;
+        origin->forks.insert(s);
+        return OK;
+    }
+    if (from == origin) return OK;  // it goes on after what the origin has queued
+    size_t n = std::min(e->captured, from->captured.size());
+    std::move(from->captured.begin(), from->captured.begin() + n, std::back_inserter(s->captured));
+    from->captured.erase(from->captured.begin(), from->captured.begin() + n);
     return OK;
 }
 API cuEventElapsedTime(float* ms, Event* from, Event* to) {
@@ -502,8 +552,22 @@ API cuStreamBeginCapture_v2(Stream* s, int) {
 API cuStreamEndCapture(Stream* s, void** graph) {
     if (int e = check(s)) return e;
     std::lock_guard<std::mutex> g(s->lock);
-    if (!s->capturing) return ILLEGAL_STATE;
+    if (!s->capturing || s->origin) return ILLEGAL_STATE;
     s->capturing = false;
+    bool joined = true;
+    for (Stream* f : s->forks) {
+        std::lock_guard<std::mutex> g(f->lock);
+        joined &= f->captured.empty();
+        f->capturing = false;
+        f->origin = nullptr;
+        f->captured.clear();
+    }
+    s->forks.clear();
+    if (!joined) {
+        *graph = nullptr;
+        s->captured.clear();
+        return CAPTURE_UNJOINED;
+    }
     *graph = keep(new Graph{std::move(s->captured)});
     return OK;
 }

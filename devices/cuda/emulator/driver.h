@@ -34,6 +34,8 @@ enum {
     ILLEGAL_ADDRESS = 700,
     OUT_OF_RESOURCES = 701,
     CAPTURE_UNSUPPORTED = 900,
+    CAPTURE_UNJOINED = 904,
+    CAPTURE_ISOLATION = 905,
 };
 
 typedef unsigned long long Ptr;
@@ -70,6 +72,8 @@ struct Stream {
     std::deque<Op> queue;
     bool busy = false, ending = false;
     bool capturing = false;
+    Stream* origin = nullptr;     // whose capture a forked stream is part of
+    std::set<Stream*> forks;      // of the origin
     std::vector<Op> captured;
     std::thread thread;
 
@@ -102,8 +106,11 @@ struct Graph {
 
 struct Event {
     std::mutex lock;
+    std::condition_variable changed;
     bool recorded = false;
     double ms = 0;
+    Stream* captured_on = nullptr;  // recorded in a capture,
+    size_t captured = 0;            // behind so many of its entries
 };
 
 // Properties of the emulated GPUs, from the environment.
@@ -114,6 +121,11 @@ struct Properties {
 const Properties& properties();
 
 std::vector<std::unique_ptr<Device>>& devices();
+
+// current_device is the device of the calling thread's context.
+Device* current_device();
+// stream_status is what a call with this stream returns, of a thread's device.
+int stream_status(Stream* s);
 
 // Page-locked memory.
 void* host_alloc(size_t n);

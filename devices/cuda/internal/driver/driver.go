@@ -1,7 +1,7 @@
 // Package driver calls the CUDA driver API (libcuda) without cgo and without
-// CUDA at build time. The library is opened at run time. Only load_purego.go,
-// built with the tag cuda on linux/amd64 and linux/arm64, links the dynamic
-// loader; everywhere else Load says how to get it.
+// CUDA at build time. The library is opened at run time. Only a
+// build with the tag cuda on linux/amd64 and linux/arm64 links the dynamic loader;
+// everywhere else Load says how to get it.
 //
 // Functions and constants follow NVIDIA's "CUDA Driver API" reference manual.
 // Handles are opaque words of the driver; device addresses are Ptr and never

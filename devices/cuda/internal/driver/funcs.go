@@ -41,6 +41,7 @@ const (
 	cuGraphDestroy
 	cuGraphLaunch
 	cuGraphExecDestroy
+	cuStreamWaitEvent
 	cuEventCreate
 	cuEventRecord
 	cuEventElapsedTime
@@ -88,6 +89,7 @@ var names = [numFuncs]string{
 	cuGraphDestroy:            "cuGraphDestroy",
 	cuGraphLaunch:             "cuGraphLaunch",
 	cuGraphExecDestroy:        "cuGraphExecDestroy",
+	cuStreamWaitEvent:         "cuStreamWaitEvent",
 	cuEventCreate:             "cuEventCreate",
 	cuEventRecord:             "cuEventRecord",
 	cuEventElapsedTime:        "cuEventElapsedTime",

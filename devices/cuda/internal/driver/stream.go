@@ -131,6 +131,20 @@ func (a *API) NewEvent() (Event, error) {
 	return e, err
 }
 
+// NewEdge makes an event that records no time, for Wait.
+func (a *API) NewEdge() (Event, error) {
+	const disableTiming = 2
+	var e Event
+	err := a.call(cuEventCreate, uintptr(unsafe.Pointer(&e)), disableTiming)
+	return e, err
+}
+
+// Wait lets what is queued on s from now on wait for e as recorded last. If e
+// was recorded on a stream in capture, s becomes part of that capture.
+func (a *API) Wait(s Stream, e Event) error {
+	return a.words(cuStreamWaitEvent, uintptr(s), uintptr(e), 0)
+}
+
 // Record enqueues e on s.
 func (a *API) Record(e Event, s Stream) error {
 	return a.words(cuEventRecord, uintptr(e), uintptr(s))

@@ -1,12 +1,11 @@
-//go:build cuda && linux && (amd64 || arm64)
-
 package driver
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
-	"github.com/ebitengine/purego"
+	"github.com/trit-ml/trit/devices/cuda/internal/dynlib"
 )
 
 // Library is the soname that every NVIDIA driver installs.
@@ -21,12 +20,15 @@ func load(a *API) error {
 	if l := os.Getenv(libraryEnv); l != "" {
 		library = l
 	}
-	h, err := purego.Dlopen(library, purego.RTLD_NOW|purego.RTLD_LOCAL)
+	h, err := dynlib.Open(library)
+	if errors.Is(err, dynlib.ErrNotBuilt) {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("no NVIDIA driver: %w; install the driver, or choose another device", err)
 	}
 	for id, name := range names {
-		if a.fn[id], err = purego.Dlsym(h, name); err != nil {
+		if a.fn[id], err = h.Symbol(name); err != nil {
 			return fmt.Errorf("the NVIDIA driver is too old: %s lacks %s; install driver 525 (CUDA 12.0) or newer", library, name)
 		}
 	}
@@ -34,7 +36,4 @@ func load(a *API) error {
 }
 
 //go:uintptrescapes
-func invoke(fn uintptr, args ...uintptr) uint32 {
-	r, _, _ := purego.SyscallN(fn, args...)
-	return uint32(r)
-}
+func invoke(fn uintptr, args ...uintptr) uint32 { return uint32(dynlib.Call(fn, args...)) }
