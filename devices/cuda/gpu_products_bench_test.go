@@ -161,3 +161,61 @@ func BenchmarkMatMul(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkCachedAttention runs every kernel on the heads of BitNet b1.58 2B4T:
+// a prompt, and decoding for one and for 64 sequences.
+func BenchmarkCachedAttention(b *testing.B) {
+	top := newRig(b)
+	rng := rand.New(rand.NewPCG(9, 9))
+	const heads, kv, hd, page = 20, 5, 128, 16
+	for _, p := range []struct {
+		name                string
+		sequences, each, at int // new tokens of each sequence, from position at on
+	}{
+		{"prompt/2048", 1, 2048, 0}, {"prompt/512", 1, 512, 0}, {"decode/1/512", 1, 1, 512}, {"decode/1/4000", 1, 1, 4000}, {"decode/64/512", 64, 1, 512},
+	} {
+		b.Run(p.name, func(b *testing.B) {
+			r := &rig{b, top.d, top.q, top.reg}
+			tokens, width := p.sequences*p.each, (max(4096, p.at+p.each)+page-1)/page
+			cache := func() devices.Operand {
+				return r.device(graph.F16, "", func(t graph.Tensor) {
+					for i := range t.U16() {
+						t.U16()[i] = graph.F32ToF16(rng.Float32() - 0.5)
+					}
+				}, p.sequences*(p.at+p.each+page)/page, page, kv*hd)
+			}
+			in := []devices.Operand{
+				r.device(graph.F32, "", func(t graph.Tensor) {
+					for i := range t.F32() {
+						t.F32()[i] = rng.Float32() - 0.5
+					}
+				}, tokens, heads*hd), cache(), cache(),
+				r.device(graph.I32, "", func(t graph.Tensor) {
+					for i := range t.I32() {
+						t.I32()[i] = int32(i / p.each)
+					}
+				}, tokens),
+				r.device(graph.I32, "", func(t graph.Tensor) {
+					for i := range t.I32() {
+						t.I32()[i] = int32(p.at + i%p.each)
+					}
+				}, tokens),
+				r.device(graph.I32, "", func(t graph.Tensor) {
+					blocks := (p.at + p.each + page) / page
+					for i := range t.I32() {
+						t.I32()[i] = int32(i/width*blocks + min(i%width, blocks-1))
+					}
+				}, p.sequences, width),
+			}
+			flops := 4 * heads * hd * float64(tokens) * (float64(p.at) + float64(p.each)/2)
+			for _, k := range r.d.Kernels() {
+				if k.Op == ops.CachedAttentionOp.OpDef {
+					b.Run(k.Name, func(b *testing.B) {
+						r := &rig{b, top.d, top.q, top.reg}
+						r.measure(b, k, ops.AttentionAttrs{Heads: heads, KVHeads: kv}, in, []graph.Tensor{{Elem: graph.F32, Dims: []int{tokens, heads * hd}}}, flops)
+					})
+				}
+			}
+		})
+	}
+}
