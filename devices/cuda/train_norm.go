@@ -136,7 +136,7 @@ func (d *Device) normGrad(c *devices.Call, fn string, more ...devices.Operand) (
 	if err != nil {
 		return nil, err
 	}
-	gain, err := d.bind("column_sum", shape{blocks: (width + 31) / 32, threads: 512}, c.Scratch, c.Out[1], int32(blocks), int32(width))
+	gain, err := d.bind("column_sum", shape{blocks: (width + 31) / 32, threads: 512, shared: 8 * 512}, c.Scratch, c.Out[1], int32(blocks), int32(width))
 	return inOrder(err, rows, gain)
 }
 

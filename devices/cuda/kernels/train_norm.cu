@@ -115,18 +115,19 @@ __device__ __forceinline__ void rmsnorm_grad(const T* x, const float* g, const T
     }
 }
 
-// column_sum is y[k] = Σ part[i][k], a warp a column.
+// column_sum is y[k] = Σ part[i][k]: a block has 32 columns, its warps share the
+// rows.
 extern "C" __global__ void column_sum(const float* part, float* y, int rows, int d) {
     int k = blockIdx.x * 32 + threadIdx.x % 32, w = threadIdx.x / 32, warps = blockDim.x / 32;
-    __shared__ double sums[32][33];
+    DYNAMIC_SHARED(double, sums);
     double s = 0.0;
     if (k < d) {
         for (int i = w; i < rows; i += warps) s += (double)part[(long long)i * d + k];
     }
-    sums[w][threadIdx.x % 32] = s;
+    sums[threadIdx.x] = s;
     __syncthreads();
     if (w == 0 && k < d) {
-        for (int i = 1; i < warps; i++) s += sums[i][threadIdx.x];
+        for (int i = 1; i < warps; i++) s += sums[i * 32 + threadIdx.x];
         y[k] = (float)s;
     }
 }
