@@ -1,5 +1,11 @@
 package devices
 
+import "errors"
+
+// ErrGone is wrapped by errors of ranks whose communication failed because
+// another one ended.
+var ErrGone = errors.New("another rank has left")
+
 // Communicator joins the processes (ranks) that run one program each on a part
 // of the data. It only moves bytes: arithmetic is done by kernels, in the order
 // of ranks, so that results do not depend on how an engine routes messages.

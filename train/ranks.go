@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ func (t *Trainer) meet() error {
 		return fmt.Errorf("train: %w", err)
 	}
 	mine := []float64{float64(t.lastSave)}
-	for _, s := range []string{string(text), t.cfg.Device.Name(), version()} {
+	for _, s := range []string{string(text), kind(t.cfg.Device.Name()), version()} {
 		sum := sha256.Sum256([]byte(s))
 		mine = append(mine, float64(uint32(sum[0])<<24|uint32(sum[1])<<16|uint32(sum[2])<<8|uint32(sum[3])))
 	}
@@ -43,6 +44,15 @@ func (t *Trainer) meet() error {
 		}
 	}
 	return nil
+}
+
+// kind is a device's name without the number that tells it from others like it.
+func kind(device string) string {
+	name, which, _ := strings.Cut(device, ":")
+	if _, err := strconv.Atoi(which); err == nil {
+		return name
+	}
+	return device
 }
 
 // shareTokenizer gives every rank the tokenizer of rank 0.

@@ -56,6 +56,9 @@ func (c *trainCmd) join(e *env) (r *ranks, done bool, err error) {
 	if c.Threads < 1 {
 		c.Threads = max(1, runtime.GOMAXPROCS(0)/mpi.LocalSize())
 	}
+	if c.Device == "cuda" {
+		c.Device = fmt.Sprintf("cuda:%d", mpi.LocalRank())
+	}
 	w, err := mpi.Open()
 	if err != nil {
 		return nil, false, err

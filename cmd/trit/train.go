@@ -8,6 +8,8 @@ import (
 	"os"
 	"slices"
 
+	"github.com/trit-ml/trit/devices"
+	"github.com/trit-ml/trit/devices/auto"
 	"github.com/trit-ml/trit/devices/inprocess"
 	"github.com/trit-ml/trit/runtime"
 	"github.com/trit-ml/trit/train"
@@ -29,8 +31,9 @@ type trainCmd struct {
 func (trainCmd) Help() string {
 	return `Each setting of the file is a flag too, and the other way around.
 
-Started by mpirun (a build with -tags mpi), every process is a rank: each takes
-its share of the rows of a batch. docs/scaling.md tells more.
+On several devices, and started by mpirun (a build with -tags mpi), every device
+or process is a rank: each takes its share of the rows of a batch. docs/scaling.md
+tells more.
 
 Examples:
   trit train --data texts --steps 1000 --out runs/mine
@@ -41,6 +44,7 @@ Examples:
   trit train --data texts --twin --seeds 1,2,3 --twin-lr 2e-3 --out runs/gap
   trit train --data texts --accumulate 4 --memory 512MB --out runs/lean
   trit train --explain --preset micro --memory 60MB
+  trit train --data texts --device cuda:0,1 --out runs/two
   mpirun -n 2 trit train --data texts --shard-optimizer --threads 1 --out runs/two
   trit run --model runs/mine "Once"`
 }
@@ -63,15 +67,37 @@ func (c *trainCmd) Run(e *env) error {
 	if done || err != nil {
 		return err
 	}
+	if names := auto.Split(c.Device); len(names) > 1 {
+		if ranks != nil {
+			return fmt.Errorf("--device %s: mpirun starts a process for each device: name one, or leave mpirun out", c.Device)
+		}
+		if c.Twin {
+			return fmt.Errorf("--device %s: a comparison trains on one device", c.Device)
+		}
+		return c.together(e, cfg, names)
+	}
 	dev, err := c.open(e)
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
-	cfg.Device, cfg.Scale.Ranks = dev, ranks.communicator()
 	if c.Twin {
+		cfg.Device = dev
 		return c.twins(e, &cfg)
 	}
+	p := newProgress(e.err, c.LogEvery)
+	err = c.train(e.ctx, cfg, dev, ranks.communicator(), p.event)
+	p.close()
+	if ranks.first() {
+		whatNext(e, err, cfg.Dir, "")
+	}
+	return ranks.end(err)
+}
+
+// train runs or resumes the run as a rank on dev; c is nil where that is the only
+// one.
+func (c *trainCmd) train(ctx context.Context, cfg runfile.Run, dev devices.Device, comm devices.Communicator, events func(train.Event)) (err error) {
+	cfg.Device, cfg.Scale.Ranks = dev, comm
 	var t *train.Trainer
 	if c.Resume {
 		// More steps stretch the schedule; without the flag the run ends as it
@@ -81,7 +107,7 @@ func (c *trainCmd) Run(e *env) error {
 			over := runfile.Run{Out: cfg.Dir, Config: *saved}
 			bad = c.configure(&over)
 			*saved = over.Config
-			saved.Device, saved.Scale.Ranks = dev, ranks.communicator()
+			saved.Device, saved.Scale.Ranks = dev, comm
 		})
 		if bad != nil {
 			err = bad
@@ -92,13 +118,7 @@ func (c *trainCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	p := newProgress(e.err, c.LogEvery)
-	err = t.Run(e.ctx, p.event)
-	p.close()
-	if ranks.first() {
-		whatNext(e, err, cfg.Dir, "")
-	}
-	return ranks.end(err)
+	return t.Run(ctx, events)
 }
 
 // whatNext tells a newcomer how to go on.
@@ -113,6 +133,9 @@ func whatNext(e *env, err error, dir, flags string) {
 
 // explain plans the run's step.
 func (c *trainCmd) explain(e *env, cfg *runfile.Run) error {
+	if names := auto.Split(c.Device); len(names) > 1 {
+		c.Device, c.ExplainRanks = names[0], max(c.ExplainRanks, len(names))
+	}
 	dev, err := c.open(e)
 	if err != nil {
 		return err

@@ -30,6 +30,21 @@ func Names() []string { return append(processors(), "cuda") }
 
 func processors() []string { return []string{"auto", "avx", "avx2", "neon", "ref"} }
 
+// Split returns the devices that a list names, such as "cuda:0,cuda:1" or, shorter,
+// "cuda:0,1".
+func Split(list string) []string {
+	names := strings.Split(list, ",")
+	for i := range names {
+		names[i] = strings.TrimSpace(names[i])
+		if _, err := strconv.Atoi(names[i]); err == nil && i > 0 {
+			if kind, _, ok := strings.Cut(names[i-1], ":"); ok {
+				names[i] = kind + ":" + names[i]
+			}
+		}
+	}
+	return names
+}
+
 // Closer is a device that must be closed after use.
 type Closer interface {
 	devices.Device

@@ -90,7 +90,7 @@ func (m *member) form() error {
 		go func() {
 			select {
 			case <-w.Gone():
-				m.fail(errors.New("another rank has left"))
+				m.fail(devices.ErrGone)
 			case <-m.leaving:
 			}
 		}()

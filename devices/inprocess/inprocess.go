@@ -4,15 +4,11 @@
 package inprocess
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/trit-ml/trit/devices"
 )
-
-// ErrClosed is returned to ranks that wait for one that has left.
-var ErrClosed = errors.New("a rank has left")
 
 // Group returns the communicators of n ranks, each to be used by a goroutine of
 // its own.
@@ -58,7 +54,7 @@ func (g *group) meet() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.left {
-		return ErrClosed
+		return devices.ErrGone
 	}
 	round := g.round
 	if g.here++; g.here == g.n {
@@ -70,7 +66,7 @@ func (g *group) meet() error {
 		g.cond.Wait()
 	}
 	if g.round == round {
-		return ErrClosed
+		return devices.ErrGone
 	}
 	return nil
 }
@@ -81,7 +77,7 @@ func (c *Communicator) Rank() int { return c.rank }
 // Size implements devices.Communicator.
 func (c *Communicator) Size() int { return c.g.n }
 
-// Leave ends the group: exchanges of other ranks fail with ErrClosed, now and
+// Leave ends the group: exchanges of other ranks fail with devices.ErrGone, now and
 // later.
 func (c *Communicator) Leave() {
 	c.g.mu.Lock()

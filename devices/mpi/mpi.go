@@ -43,6 +43,16 @@ func LocalSize() int {
 	return n
 }
 
+// LocalRank numbers the processes that mpirun started on this machine, from 0; 0
+// outside of mpirun.
+func LocalRank() int {
+	n, err := strconv.Atoi(os.Getenv("OMPI_COMM_WORLD_LOCAL_RANK"))
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}
+
 // library is what is used of Open MPI: addresses of functions and of the objects
 // that its handles point to.
 type library struct {

@@ -160,7 +160,7 @@ func TestRanksMustAgree(t *testing.T) {
 		}
 	}
 	cs[0].Leave()
-	if err := cs[1].AllGather(make([]byte, 8), []int{0, 4}, []int{4, 4}); !errors.Is(err, inprocess.ErrClosed) {
+	if err := cs[1].AllGather(make([]byte, 8), []int{0, 4}, []int{4, 4}); !errors.Is(err, devices.ErrGone) {
 		t.Errorf("%v", err)
 	}
 }
