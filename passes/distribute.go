@@ -1,7 +1,9 @@
 package passes
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/ops"
@@ -117,7 +119,7 @@ func Update(loss *graph.Graph, o AdamW, s Spread, trace Trace) (*graph.Graph, er
 		grads = append(grads, g)
 	}
 	if s.Ranks.Ranks > 1 && s.Shard {
-		o.Shard = s.Ranks
+		o.Shard = s
 	}
 	norm, err := o.emit(b, params, func(name string) graph.Value { return values[name] }, grads)
 	if err != nil {
@@ -141,10 +143,14 @@ func reduce(v graph.Value, a collective.Attrs, shard bool) graph.Value {
 	return collective.AllReduce(v, a.Ranks)
 }
 
-// AllReduce sums the last outputs, one for each wanted param, over ranks. With
-// shard each rank keeps its own part of the sums only, for an optimizer that is
-// sharded in the same way.
-func AllReduce(a collective.Attrs, shard bool, want func(param string) bool) Pass {
+// AllReduce sums the last outputs, one for each wanted param, over the ranks of s.
+// With Shard each rank keeps its own part of the sums only, for an optimizer that
+// is sharded in the same way.
+//
+// The sums of one bucket stand together, right behind the gradient that completes
+// it: a device may take them for one exchange, and go on with the backward pass
+// meanwhile.
+func AllReduce(s Spread, want func(param string) bool) Pass {
 	return Pass{"all-reduce", func(g *graph.Graph) (*graph.Graph, error) {
 		n := 0
 		for _, p := range g.Params() {
@@ -157,14 +163,79 @@ func AllReduce(a collective.Attrs, shard bool, want func(param string) bool) Pas
 		}
 		b, m := graph.Reopen(g)
 		defer b.Scope("all_reduce")()
-		var outs []graph.Value
+		var outs, grads []graph.Value
 		for i, v := range g.Outs {
 			v = m[v]
 			if i >= len(g.Outs)-n {
-				v = reduce(v, a, shard)
+				grads = append(grads, v)
+				v = reduce(v, s.Ranks, s.Shard)
 			}
 			outs = append(outs, v)
 		}
-		return b.Finish(outs...)
+		out, err := b.Finish(outs...)
+		if err != nil {
+			return nil, err
+		}
+		return s.inBuckets(out, grads)
 	}}
+}
+
+// bucketBytes is large enough that an exchange takes several times what it takes
+// to begin one, and small enough that a backward pass has many.
+const bucketBytes = 8 << 20
+
+// full reports whether an exchange of so many bytes is worth while.
+func (s Spread) full(bytes int) bool { return bytes >= cmp.Or(s.Bucket, bucketBytes) }
+
+// inBuckets moves the sums of grads, the last outputs, to where a bucket of them
+// can be exchanged.
+func (s Spread) inBuckets(g *graph.Graph, grads []graph.Value) (*graph.Graph, error) {
+	at := map[*graph.Node]int{}
+	for i, n := range g.Nodes {
+		at[n] = i
+	}
+	made := make([]int, len(grads)) // in the order in which the backward pass ends with them
+	for i := range made {
+		made[i] = i
+	}
+	slices.SortStableFunc(made, func(i, j int) int { return cmp.Compare(at[grads[i].Node()], at[grads[j].Node()]) })
+	behind := map[*graph.Node]int{} // a sum's bucket ends behind that node
+	var bucket []*graph.Node
+	bytes := 0
+	for k, i := range made {
+		n, err := constantBytes(grads[i].Type())
+		if err != nil {
+			return nil, err
+		}
+		bytes += n
+		bucket = append(bucket, g.Outs[len(g.Outs)-len(grads)+i].Node())
+		if s.full(bytes) || k == len(made)-1 {
+			for _, sum := range bucket {
+				behind[sum] = at[grads[i].Node()]
+			}
+			bucket, bytes = nil, 0
+		}
+	}
+	nodes := slices.Clone(g.Nodes)
+	slices.SortStableFunc(nodes, func(x, y *graph.Node) int {
+		place := func(n *graph.Node) (int, int) {
+			if i, ok := behind[n]; ok {
+				return i, 1
+			}
+			return at[n], 0
+		}
+		xi, xb := place(x)
+		yi, yb := place(y)
+		return cmp.Or(cmp.Compare(xi, yi), cmp.Compare(xb, yb))
+	})
+	return &graph.Graph{Name: g.Name, Syms: g.Syms, Nodes: nodes, Outs: g.Outs}, nil
+}
+
+func constantBytes(t graph.Type) (int, error) {
+	dims, err := t.Shape.Eval(nil)
+	if err != nil {
+		return 0, err
+	}
+	n, err := graph.Count(dims)
+	return n * t.Elem.Size(), err
 }

@@ -43,12 +43,16 @@ func underTest() map[string]passes.Pass {
 			return passes.Pipeline{passes.Grad(nil), passes.Accumulate(nil)}.Run(g, nil)
 		}},
 		{Name: "all-reduce", Run: func(g *graph.Graph) (*graph.Graph, error) {
-			return passes.Pipeline{passes.Grad(nil), passes.AllReduce(collective.Attrs{Ranks: 2}, false, nil)}.Run(g, nil)
+			return passes.Pipeline{passes.Grad(nil), passes.AllReduce(passes.Spread{Ranks: collective.Attrs{Ranks: 2}}, nil)}.Run(g, nil)
+		}},
+		{Name: "buckets", Run: func(g *graph.Graph) (*graph.Graph, error) {
+			s := passes.Spread{Ranks: collective.Attrs{Ranks: 2}, Bucket: 16}
+			return passes.Pipeline{passes.Grad(nil), passes.AllReduce(s, nil)}.Run(g, nil)
 		}},
 		{Name: "zero1", Run: func(g *graph.Graph) (*graph.Graph, error) {
-			a, o := collective.Attrs{Ranks: 2, Rank: 1}, adam
-			o.Shard = a
-			return passes.Pipeline{passes.Grad(nil), passes.AllReduce(a, true, nil), passes.Optimizer(o)}.Run(g, nil)
+			s, o := passes.Spread{Ranks: collective.Attrs{Ranks: 2, Rank: 1}, Shard: true}, adam
+			o.Shard = s
+			return passes.Pipeline{passes.Grad(nil), passes.AllReduce(s, nil), passes.Optimizer(o)}.Run(g, nil)
 		}},
 		passes.LoRA(func(p string) passes.Adapter {
 			if strings.HasPrefix(p, "big") {

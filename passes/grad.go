@@ -56,8 +56,9 @@ type AdamW struct {
 	Want func(param string) bool
 	// Shard, with more than one rank, says that gradients are parts, as
 	// AllReduce leaves them, and that this rank keeps and updates only its own
-	// part of the moments and the params, which are gathered afterwards.
-	Shard collective.Attrs
+	// part of the moments and the params, which are gathered afterwards, in
+	// buckets.
+	Shard Spread
 }
 
 // HyperInput is the input f32[4] that carries a step's learning rate, weight
@@ -115,12 +116,32 @@ func (o AdamW) emit(b *graph.Builder, params []*graph.Node, value func(param str
 	for _, g := range grads {
 		sq = append(sq, ops.SqSumOp.One(graph.None{}, g))
 	}
-	sharded := o.Shard.Ranks > 1
+	ranks := o.Shard.Ranks
+	sharded := ranks.Ranks > 1
 	if sharded {
-		sq = []graph.Value{totals(sq, o.Shard.Ranks)}
+		sq = []graph.Value{totals(sq, ranks.Ranks)}
 	}
 	clip := ops.ClipOp.Emit(ops.ClipAttrs{Max: o.MaxNorm}, sq...)
 	hyper := b.Input(HyperInput, graph.F32, graph.C(4))
+	type update struct {
+		name  string
+		value graph.Value
+	}
+	var updated []update
+	bytes := 0
+	finish := func() {
+		for i := range updated {
+			if u := &updated[i]; sharded {
+				u.value = collective.AllGather(u.value, ranks)
+			}
+		}
+		for _, u := range updated {
+			if o.EMA > 0 {
+				ops.EMAOp.Emit(ops.EMAAttrs{Decay: o.EMA}, b.State(Average+u.name, graph.F32, u.value.Type().Shape...), u.value)
+			}
+		}
+		updated, bytes = nil, 0
+	}
 	for i, p := range params {
 		name, t := graph.SourceName(p), p.Out[0]
 		a := ops.AdamWAttrs{Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, Decay: 1}
@@ -130,20 +151,27 @@ func (o AdamW) emit(b *graph.Builder, params []*graph.Node, value func(param str
 		part := t
 		if sharded {
 			var err error
-			a.Part, a.Parts = o.Shard.Rank, o.Shard.Ranks
+			a.Part, a.Parts = ranks.Rank, ranks.Ranks
 			if part, err = ops.PartType(t, a.Parts); err != nil {
 				return graph.Value{}, fmt.Errorf("param %q: %w", name, err)
 			}
 		}
 		next := ops.AdamWOp.Emit(a, value(name), grads[i],
 			b.State(Moment1+name, graph.F32, part.Shape...), b.State(Moment2+name, graph.F32, part.Shape...), hyper, clip[0])[0]
-		if sharded {
-			next = collective.AllGather(next, o.Shard)
+		updated = append(updated, update{name, next})
+		if !sharded {
+			finish()
+			continue
 		}
-		if o.EMA > 0 {
-			ops.EMAOp.Emit(ops.EMAAttrs{Decay: o.EMA}, b.State(Average+name, graph.F32, t.Shape...), next)
+		n, err := constantBytes(t)
+		if err != nil {
+			return graph.Value{}, fmt.Errorf("param %q: %w", name, err)
+		}
+		if bytes += n; o.Shard.full(bytes) {
+			finish()
 		}
 	}
+	finish()
 	return b.Name(clip[1], "grad_norm"), nil
 }
 

@@ -78,6 +78,8 @@ type Spread struct {
 	Ranks collective.Attrs
 	// Shard keeps only a rank's own part of the moments on it (ZeRO stage 1).
 	Shard bool
+	// Bucket is the least bytes that one exchange should carry; 0: 8 MiB.
+	Bucket int
 }
 
 // weighed reports whether a loss is one share of several.
@@ -87,9 +89,9 @@ func (s Spread) weighed() bool { return s.Accumulate || s.Ranks.Ranks > 1 }
 func (s Spread) update(o AdamW) Pipeline {
 	var p Pipeline
 	if s.Ranks.Ranks > 1 {
-		p = append(p, AllReduce(s.Ranks, s.Shard, o.Want))
+		p = append(p, AllReduce(s, o.Want))
 		if s.Shard {
-			o.Shard = s.Ranks
+			o.Shard = s
 		}
 	}
 	return append(p, Optimizer(o), Fold(), CSE(), DCE())
