@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/trit-ml/trit/devices"
@@ -17,6 +18,9 @@ import (
 // together trains on several devices at once, each a rank of this process. When
 // one fails the others stop; the error is that of the one that failed.
 func (c *trainCmd) together(e *env, cfg runfile.Run, names []string) error {
+	if slices.Contains(names, "") {
+		return fmt.Errorf("--device %q: a name is empty", c.Device)
+	}
 	p := newProgress(e.err, c.LogEvery)
 	var mu sync.Mutex
 	events := func(ev train.Event) {
