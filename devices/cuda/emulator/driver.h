@@ -64,18 +64,17 @@ struct Device {
 // Op is one entry of a stream.
 typedef std::function<Failure()> Op;
 
-// Stream runs its entries in order on a thread of its own.
+// Stream runs its entries in order. While it has some, a thread serves it.
 struct Stream {
     Device* device;
     std::mutex lock;
     std::condition_variable changed;
     std::deque<Op> queue;
-    bool busy = false, ending = false;
+    bool served = false;
     bool capturing = false;
     Stream* origin = nullptr;     // whose capture a forked stream is part of
     std::set<Stream*> forks;      // of the origin
     std::vector<Op> captured;
-    std::thread thread;
 
     explicit Stream(Device* d);
     ~Stream();
@@ -83,8 +82,7 @@ struct Stream {
     void add(Op op);
     void wait();
     bool idle();
-
-private:
+    // serve runs what there is; only a thread that serves streams calls it.
     void serve();
 };
 

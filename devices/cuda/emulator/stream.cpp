@@ -3,8 +3,48 @@
 
 namespace emulator {
 
+namespace {
+
+// Servers are threads that serve streams, as many as there are busy ones.
+struct Servers {
+    std::mutex lock;
+    std::condition_variable wake;
+    std::deque<Stream*> waiting;
+    size_t idle = 0;
+
+    void submit(Stream* s) {
+        std::lock_guard<std::mutex> g(lock);
+        waiting.push_back(s);
+        if (idle >= waiting.size())
+            wake.notify_one();
+        else
+            std::thread([this] { run(); }).detach();
+    }
+
+    void run() {
+        own_thread();
+        std::unique_lock<std::mutex> g(lock);
+        for (;;) {
+            idle++;
+            wake.wait(g, [&] { return !waiting.empty(); });
+            idle--;
+            Stream* s = waiting.front();
+            waiting.pop_front();
+            g.unlock();
+            s->serve();
+            g.lock();
+        }
+    }
+};
+
+Servers& servers() {
+    static Servers* s = new Servers;
+    return *s;
+}
+
+}  // namespace
+
 Stream::Stream(Device* d) : device(d) {
-    thread = std::thread([this] { serve(); });
     std::lock_guard<std::mutex> g(d->lock);
     d->streams.insert(this);
 }
@@ -14,12 +54,7 @@ Stream::~Stream() {
         std::lock_guard<std::mutex> g(device->lock);
         device->streams.erase(this);
     }
-    {
-        std::lock_guard<std::mutex> g(lock);
-        ending = true;
-        changed.notify_all();
-    }
-    thread.join();
+    wait();
 }
 
 void Stream::add(Op op) {
@@ -29,37 +64,37 @@ void Stream::add(Op op) {
         return;
     }
     queue.push_back(std::move(op));
-    changed.notify_all();
+    if (!served) {
+        served = true;
+        servers().submit(this);
+    }
 }
 
 void Stream::wait() {
     std::unique_lock<std::mutex> g(lock);
-    changed.wait(g, [&] { return queue.empty() && !busy; });
+    changed.wait(g, [&] { return !served; });
 }
 
 bool Stream::idle() {
     std::lock_guard<std::mutex> g(lock);
-    return queue.empty() && !busy;
+    return !served;
 }
 
 void Stream::serve() {
-    own_thread();
     std::unique_lock<std::mutex> g(lock);
-    for (;;) {
-        changed.wait(g, [&] { return !queue.empty() || ending; });
-        if (queue.empty()) return;
+    while (!queue.empty()) {
         Op op = std::move(queue.front());
         queue.pop_front();
-        busy = true;
         g.unlock();
         if (device->status() == OK) {
             Failure f = op();
             if (f.code != OK) device->lose(f);
         }
+        op = nullptr;
         g.lock();
-        busy = false;
-        changed.notify_all();
     }
+    served = false;
+    changed.notify_all();
 }
 
 int Device::status() {
