@@ -10,7 +10,7 @@ import (
 
 // testDevices are the devices that every test of numbers runs on.
 func testDevices(t testing.TB) []devices.Device {
-	return []devices.Device{portable(t, 2), twins(t, 2)}
+	return append([]devices.Device{portable(t, 2), twins(t, 2)}, gpus(t)...)
 }
 
 func portable(t testing.TB, threads int) devices.Device {

@@ -22,6 +22,7 @@ func (d *Device) trainKernels() []devices.Kernel {
 		d.embeddingKernels(),
 		d.optimizerKernels(),
 		d.weightKernels(),
+		d.anyAttention(),
 	)
 }
 
