@@ -506,7 +506,7 @@ API cuStreamWaitEvent(Stream* s, Event* e, unsigned) {
     std::scoped_lock g(s->lock, from->lock);
     if (!from->capturing) return CAPTURE_ISOLATION;
     if (!s->capturing) {
-        if (!s->queue.empty() || s->busy) return CAPTURE_ISOLATION;
+        if (s->served) return CAPTURE_ISOLATION;
         s->capturing = true;
         s->captured.clear();
         s->origin = origin;
