@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/trit-ml/trit/devices"
@@ -24,9 +26,20 @@ const strictBound = 1e-4
 var published = []string{"pub_a_gqa2_tied_bf16", "pub_b_gqa4_odd_untied_bf16", "pub_c_mqa4_untied_f32", "pub_d_k256_tied_bf16"}
 
 // onDevices runs f on every device this machine has, with one and two threads.
+// devicesUnderTest are those of TRIT_DEVICES, or all.
+func devicesUnderTest() []string {
+	if names := os.Getenv("TRIT_DEVICES"); names != "" {
+		return strings.Split(names, ",")
+	}
+	return []string{"ref", "neon", "avx2", "avx", "cuda"}
+}
+
 func onDevices(t *testing.T, f func(t *testing.T, dev devices.Device)) {
-	for _, name := range []string{"ref", "neon", "avx2", "avx"} {
+	for _, name := range devicesUnderTest() {
 		for _, threads := range []int{1, 2} {
+			if name == "cuda" && threads > 1 {
+				continue
+			}
 			dev, _, err := auto.Open(auto.Options{Name: name, Threads: threads})
 			if err != nil {
 				t.Logf("not run on %s: %v", name, err)
