@@ -15,7 +15,8 @@ const (
 	rowThreads = 512
 	tileRows   = 16
 	mostTokens = 16 // that a block multiplies with its weights
-	normTokens = 4  // that every block normalises itself, at most
+	sumsBytes  = rowThreads / 32 * 8
+	normTokens = 4 // that every block normalises itself, at most
 )
 
 // Reduction orders that kernels of ternary products agree on: sums are exact and
@@ -50,15 +51,12 @@ func (d *Device) productOf(c *devices.Call, weights []int, gate bool) product {
 		p.tiles, p.parts = ceilDiv(p.n[0], tileRows), 2
 	}
 	groups := ceilDiv(p.k, 256)
-	pitch := 4 * groups
-	if pitch%8 != 4 {
-		pitch += 4
-	}
 	m := min(p.m, mostTokens)
 	// One block a multiprocessor, more where a block's rows would not fit.
 	for p.blocks = min(p.tiles, d.info.Multiprocessors); ; p.blocks *= 2 {
-		rows := ceilDiv(p.tiles, p.blocks) * p.parts * tileRows
-		p.shared = rows*pitch*unitBytes + m*(groups*256+64) + mostTokens*4 + rows*m*4
+		parts := ceilDiv(p.tiles, p.blocks) * p.parts
+		rounds := ceilDiv(parts*groups, rowThreads/32)
+		p.shared = rounds*rowThreads*32 + m*(groups*256+64) + mostTokens*4 + 2*sumsBytes + parts*tileRows*m*4
 		if p.shared <= d.info.SharedPerBlock-staticShared || p.blocks >= p.tiles {
 			break
 		}

@@ -2,11 +2,12 @@
 // block normalises and quantizes the tokens itself, multiplies them with its rows
 // of ternary weights and scales the sums, adds a residual or applies the gate.
 //
-// Weights have the layout of ternary.cuh. A block asks for all its rows at once,
-// into shared memory, before it waits for the kernel that makes the activations:
-// so the weights of one layer arrive while the layer before is computed. Rows are
-// the tensor cores' A, 16 at a time (a "tile"), tokens are the columns of B: the
-// price of unpacking is shared by up to 8 tokens.
+// Weights have the layout of ternary.cuh. Rows are the tensor cores' A, 16 at a
+// time (a "tile"), tokens are the columns of B: the price of unpacking is shared by
+// up to 8 tokens. A warp multiplies 16 rows by 256 columns at a time (an "item"). It
+// asks for all its items at once, into shared memory, before it waits for the kernel
+// that makes the activations: so the weights of one layer arrive while the layer
+// before is computed.
 #include "mma.cuh"
 #include "pdl.cuh"
 #include "rownorm.cuh"
@@ -14,13 +15,7 @@
 #define TILE 16
 #define GROUP 256  // elements that a warp multiplies at a time: 4 units
 
-// groups is how many groups a row of k elements has; pitch the uint4s from one
-// row of weights in shared memory to the next, so that 8 rows meet all banks.
 __device__ __forceinline__ int groups_of(int k) { return (k + GROUP - 1) / GROUP; }
-__device__ __forceinline__ int pitch_of(int k) {
-    int p = 4 * groups_of(k);
-    return (p & 7) == 4 ? p : p + 4;
-}
 
 // act_pitch is the bytes from one token's codes in shared memory to the next.
 __device__ __forceinline__ int act_pitch(int k) { return groups_of(k) * GROUP + 64; }
@@ -29,52 +24,87 @@ __device__ __forceinline__ int act_pitch(int k) { return groups_of(k) * GROUP + 
 // interleaved in pieces of 16, so that four lanes read 64 consecutive bytes.
 __device__ __forceinline__ int act_place(int e) { return (e & ~255) | (e >> 4 & 3) << 6 | (e >> 6 & 3) << 4 | (e & 15); }
 
+// Work is a block's share of a product: tiles blockIdx.x, blockIdx.x + gridDim.x
+// and so on, each of 16 rows of `parts` matrices, and its shared memory.
+struct Work {
+    int count, parts, k, m;  // tiles, matrices in a tile, columns, tokens of this block
+    int rounds;              // items of a warp, at most
+    uint4* w;                // [rounds][warps][2][32]: rows g and g+8 of a lane
+    i8* act;                 // [m][act_pitch]
+    float* scale;            // [m]
+    Sums* sums;              // of rows being normalised, two in turn
+    int* sum;                // [count*parts][TILE][m]
+};
+
+#define MOST_TOKENS 16
+#define ROW_WARPS (ROW_THREADS / 32)
+
+__device__ __forceinline__ Work share(u8* shared, int tiles, int parts, int k, int m) {
+    Work o;
+    o.count = (tiles - (int)blockIdx.x + (int)gridDim.x - 1) / (int)gridDim.x;
+    int most = (tiles + (int)gridDim.x - 1) / (int)gridDim.x * parts;
+    o.parts = parts, o.k = k, o.m = min(MOST_TOKENS, m - (int)blockIdx.y * MOST_TOKENS);
+    o.rounds = (most * groups_of(k) + ROW_WARPS - 1) / ROW_WARPS;
+    o.w = (uint4*)shared;
+    o.act = (i8*)(o.w + o.rounds * ROW_THREADS * 2);
+    o.scale = (float*)(o.act + o.m * act_pitch(k));
+    o.sums = (Sums*)(o.scale + MOST_TOKENS);
+    o.sum = (int*)(o.sums + 2);
+    return o;
+}
+
+__device__ __forceinline__ int tile_of(int i) { return blockIdx.x + i * gridDim.x; }
+
 // Matrix is rows of ternary weights [n,k].
 struct Matrix {
     const uint4* w;
     int n;
 };
 
-// ask requests the 16 rows of a tile from row r0 on.
-__device__ __forceinline__ void ask(uint4* to, Matrix a, int r0, int units, int pitch) {
-    const uint4* w = a.w + (size_t)r0 * units;
-    int rows = min(TILE, a.n - r0);
-    for (int r = threadIdx.x >> 5; r < rows; r += ROW_THREADS / 32) {
-        for (int u = threadIdx.x & 31; u < units; u += 32) cp_async16(to + r * pitch + u, w + r * units + u);
+// Item is one round of a warp: rows of a part of a tile by a group of columns.
+struct Item {
+    int part, group;
+    bool any;
+};
+
+__device__ __forceinline__ Item item(const Work& o, int round) {
+    int i = round * ROW_WARPS + (threadIdx.x >> 5), groups = groups_of(o.k);
+    Item z = {i / groups, i % groups, i < o.count * o.parts * groups};
+    return z;
+}
+
+// place is where a lane's weights of a round lie, those of row g+8 32 further.
+__device__ __forceinline__ uint4* place(const Work& o, int round) {
+    return o.w + (round * ROW_WARPS + (threadIdx.x >> 5)) * 64 + (threadIdx.x & 31);
+}
+
+// ask requests a lane's weights of a round from rows r0 on of a.
+__device__ __forceinline__ void ask(const Work& o, int round, int group, Matrix a, int r0) {
+    int g = (threadIdx.x & 31) >> 2, u = 4 * group + (threadIdx.x & 3), units = (o.k + 63) / 64;
+    int row = r0 + g;
+    bool low = u < units && row < a.n, high = u < units && row + 8 < a.n;
+    uint4* to = place(o, round);
+    cp_async16(to, low ? a.w + (size_t)row * units + u : a.w, low ? 16 : 0);
+    cp_async16(to + 32, high ? a.w + (size_t)(row + 8) * units + u : a.w, high ? 16 : 0);
+}
+
+// wait_for waits until at most so many of the thread's latest groups of copies are
+// under way.
+__device__ __forceinline__ void wait_for(int pending) {
+    switch (pending) {
+        case 0: cp_async_wait<0>(); break;
+        case 1: cp_async_wait<1>(); break;
+        case 2: cp_async_wait<2>(); break;
+        case 3: cp_async_wait<3>(); break;
+        default: cp_async_wait<4>();
     }
 }
 
-// Work is a block's share of a product: tiles blockIdx.x, blockIdx.x + gridDim.x
-// and so on, each of `parts` times 16 rows, and its shared memory.
-struct Work {
-    int count, parts, k, m;  // tiles, matrices in a tile, columns, tokens of this block
-    uint4* w;                // [count*parts][TILE][pitch]
-    i8* act;                 // [m][act_pitch]
-    float* scale;            // [m]
-    int* sum;                // [count*parts][TILE][m]
-};
-
-#define MOST_TOKENS 16
-
-__device__ __forceinline__ Work share(u8* shared, int tiles, int parts, int k, int m) {
-    Work o;
-    o.count = (tiles - (int)blockIdx.x + (int)gridDim.x - 1) / (int)gridDim.x;
-    int most = (tiles + (int)gridDim.x - 1) / (int)gridDim.x * parts;
-    int m0 = blockIdx.y * MOST_TOKENS;
-    o.parts = parts, o.k = k, o.m = min(MOST_TOKENS, m - m0);
-    o.w = (uint4*)shared;
-    o.act = (i8*)(o.w + most * TILE * pitch_of(k));
-    o.scale = (float*)(o.act + o.m * act_pitch(k));
-    o.sum = (int*)(o.scale + MOST_TOKENS);
-    return o;
-}
-
-__device__ __forceinline__ int tile_of(int i) { return blockIdx.x + i * gridDim.x; }
-
 // clear makes sums zero, and codes between a row's end and its last group's.
-__device__ __forceinline__ void clear(Work o) {
+__device__ __forceinline__ void clear(const Work& o) {
     for (int i = threadIdx.x; i < o.count * o.parts * TILE * o.m; i += ROW_THREADS) o.sum[i] = 0;
     int from = o.k & ~3, n = groups_of(o.k) * GROUP - from;
+    if (n == 0) return;
     for (int i = threadIdx.x; i < n * o.m; i += ROW_THREADS) o.act[i / n * act_pitch(o.k) + act_place(from + i % n)] = 0;
 }
 
@@ -85,17 +115,19 @@ __device__ __forceinline__ void soon(const float* g, int k) {
 }
 
 // take_norm fills the codes from rows of x f32[m,k] and weights g of a norm.
-__device__ __forceinline__ void take_norm(Work o, const float* x, const float* g, double eps, float qmax) {
+template <int HELD>
+__device__ __forceinline__ void take_norm(const Work& o, const float* x, const float* g, double eps, float qmax) {
+    double per = 1.0 / (double)o.k;
     for (int i = 0; i < o.m; i++) {
+        Row<HELD> row(x + (size_t)(blockIdx.y * MOST_TOKENS + i) * o.k, g, o.k);
         i8* act = o.act + i * act_pitch(o.k);
-        float s = quantize_row<true>(x + (size_t)(blockIdx.y * MOST_TOKENS + i) * o.k, g, o.k, eps, qmax,
-                                     [&](int e, int codes) { *(int*)(act + act_place(e)) = codes; });
+        float s = quantize_row(row, o.sums + (i & 1), per, eps, qmax, [&](int e, int codes) { *(int*)(act + act_place(e)) = codes; });
         if (threadIdx.x == 0) o.scale[i] = s;
     }
 }
 
 // take_codes copies codes q i8[m,k] and scales s f32[m,1].
-__device__ __forceinline__ void take_codes(Work o, const i8* q, const float* s) {
+__device__ __forceinline__ void take_codes(const Work& o, const i8* q, const float* s) {
     q += (size_t)blockIdx.y * MOST_TOKENS * o.k;
     if (threadIdx.x < o.m) o.scale[threadIdx.x] = s[blockIdx.y * MOST_TOKENS + threadIdx.x];
     int size = (o.k & 15) == 0 ? 16 : (o.k & 3) == 0 ? 4 : 1;
@@ -114,16 +146,17 @@ __device__ __forceinline__ void take_codes(Work o, const i8* q, const float* s) 
     }
 }
 
-// multiply adds the products of all tiles to the sums: NT times 8 tokens at most.
-// A warp takes one group of columns of one matrix of one tile at a time.
+// multiply adds the products of the block's items to the sums: NT times 8 tokens
+// at most.
 template <int NT>
-__device__ __forceinline__ void multiply(Work o) {
-    int groups = groups_of(o.k), pitch = pitch_of(o.k), ld = act_pitch(o.k);
-    int lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
-    for (int i = threadIdx.x >> 5; i < o.count * o.parts * groups; i += ROW_THREADS / 32) {
-        int part = i / groups, j = i % groups;
-        const uint4* w = o.w + (part * TILE + g) * pitch + 4 * j + t;
-        uint4 a = w[0], b = w[8 * pitch];
+__device__ __forceinline__ void multiply(const Work& o) {
+    int ld = act_pitch(o.k), lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
+    for (int round = 0; round < o.rounds; round++) {
+        Item z = item(o, round);
+        if (!z.any) break;
+        wait_for(o.rounds - 1 - round);
+        const uint4* w = place(o, round);
+        uint4 a = w[0], b = w[32];
         const unsigned low[4] = {a.x, a.y, a.z, a.w}, high[4] = {b.x, b.y, b.z, b.w};
         int d[NT][2][4];
 #pragma unroll
@@ -138,7 +171,7 @@ __device__ __forceinline__ void multiply(Work o) {
 #pragma unroll
             for (int n = 0; n < NT; n++) {
                 uint4 q = make_uint4(0, 0, 0, 0);
-                if (8 * n + g < o.m) q = *(const uint4*)(o.act + (8 * n + g) * ld + j * GROUP + c * 64 + t * 16);
+                if (8 * n + g < o.m) q = *(const uint4*)(o.act + (8 * n + g) * ld + z.group * GROUP + c * 64 + t * 16);
                 const unsigned q0[2] = {q.x, q.y}, q1[2] = {q.z, q.w};
                 mma_s8(d[n][0], first, q0);
                 mma_s8(d[n][1], second, q1);
@@ -149,32 +182,43 @@ __device__ __forceinline__ void multiply(Work o) {
 #pragma unroll
             for (int c = 0; c < 4; c++) {
                 int row = g + (c >> 1) * 8, col = 8 * n + 2 * t + (c & 1);
-                if (col < o.m) atomicAdd(&o.sum[(part * TILE + row) * o.m + col], d[n][0][c] + d[n][1][c]);
+                if (col < o.m) atomicAdd(&o.sum[(z.part * TILE + row) * o.m + col], d[n][0][c] + d[n][1][c]);
             }
         }
     }
+    cp_async_wait<0>();
 }
 
-// linear is a block's work: ask(part, tile) requests weights, take() fills codes
-// and done(part, row in the tile's matrix, token, value) takes what comes out,
-// without the weights' scale: value = sum, scale = the token's.
-template <int NT, typename Ask, typename Take, typename Done>
-__device__ __forceinline__ void linear(Work o, Ask ask_tile, Take take, Done done) {
+// linear is a block's work: ask_item(round, item) requests weights, take() fills
+// codes, and done(tile, row, token) takes a sum when all are there; before(tile, row,
+// token) loads what it needs besides for the first sum of a thread.
+template <int NT, typename Ask, typename Take, typename Before, typename Done>
+__device__ __forceinline__ void linear(const Work& o, Ask ask_item, Take take, Before before, Done done) {
     launch_dependents();
-    for (int i = 0; i < o.count; i++) ask_tile(i);
-    cp_async_commit();
+    for (int round = 0; round < o.rounds; round++) {
+        Item z = item(o, round);
+        if (z.any) ask_item(round, z);
+        cp_async_commit();
+    }
     clear(o);
     grid_dependency_wait();
     __syncthreads();  // codes are written over zeros
+    int outputs = o.count * TILE * o.m, i = threadIdx.x;
+    if (i < outputs) before(i / o.m / TILE, i / o.m % TILE, i % o.m);
     take();
-    cp_async_wait<0>();
     __syncthreads();
     multiply<NT>(o);
     __syncthreads();
-    for (int i = threadIdx.x; i < o.count * TILE * o.m; i += ROW_THREADS) {
-        int row = i / o.m % TILE, token = i % o.m, tile = i / o.m / TILE;
-        done(tile, row, token, (float)(o.sum[(tile * o.parts * TILE + row) * o.m + token] >> 6), o.scale[token]);
+    for (; i < outputs; i += ROW_THREADS) {
+        if (i >= ROW_THREADS) before(i / o.m / TILE, i / o.m % TILE, i % o.m);
+        done(i / o.m / TILE, i / o.m % TILE, i % o.m);
     }
+}
+
+// total is a sum of a block, without the 64 that unpacked weights are multiplied
+// with.
+__device__ __forceinline__ float total(const Work& o, int part, int row, int token) {
+    return (float)(o.sum[(part * TILE + row) * o.m + token] >> 6);
 }
 
 // One of up to three matrices of one input, with its scale and results.
@@ -204,41 +248,45 @@ __device__ __forceinline__ Output of(const Three& z, int tile) {
 }
 
 template <int NT, typename Take>
-__device__ __forceinline__ void linear3(Work o, const Three& z, const float* res, Take take) {
-    int units = (o.k + 63) / 64, pitch = pitch_of(o.k);
+__device__ __forceinline__ void linear3(const Work& o, const Three& z, const float* res, Take take) {
+    Output to = z.a;
+    size_t at = 0;
+    float gamma = 0.0f, add = 0.0f;
+    bool in = false;
     linear<NT>(
         o,
-        [&](int i) {
-            Output to = of(z, tile_of(i));
-            ask(o.w + i * TILE * pitch, to.a, to.r0, units, pitch);
+        [&](int round, Item i) {
+            Output y = of(z, tile_of(i.part));
+            ask(o, round, i.group, y.a, y.r0);
         },
         take,
-        [&](int i, int row, int token, float sum, float s) {
-            Output to = of(z, tile_of(i));
-            int r = to.r0 + row;
-            if (r >= to.a.n) return;
-            size_t at = (size_t)(blockIdx.y * MOST_TOKENS + token) * to.a.n + r;
-            float y = __fmul_rn(sum, __fdiv_rn(to.gamma[0], s));
-            if (res) y = __fadd_rn(y, res[at]);
-            to.y[at] = y;
+        [&](int tile, int row, int token) {
+            to = of(z, tile_of(tile));
+            in = to.r0 + row < to.a.n;
+            if (!in) return;
+            at = (size_t)(blockIdx.y * MOST_TOKENS + token) * to.a.n + to.r0 + row;
+            gamma = to.gamma[0];
+            if (res) add = res[at];
+        },
+        [&](int tile, int row, int token) {
+            if (!in) return;
+            float y = __fmul_rn(total(o, tile, row, token), __fdiv_rn(gamma, o.scale[token]));
+            to.y[at] = res ? __fadd_rn(y, add) : y;
         });
 }
 
 template <int NT, typename Take>
-__device__ __forceinline__ void linear_glu(Work o, Matrix gate, Matrix up, const float* c0, const float* c1, float* y, Take take) {
-    int units = (o.k + 63) / 64, pitch = pitch_of(o.k);
+__device__ __forceinline__ void linear_glu(const Work& o, Matrix gate, Matrix up, const float* c0, const float* c1, float* y, Take take) {
+    float gamma0 = 0.0f, gamma1 = 0.0f;
     linear<NT>(
-        o,
-        [&](int i) {
-            ask(o.w + 2 * i * TILE * pitch, gate, tile_of(i) * TILE, units, pitch);
-            ask(o.w + (2 * i + 1) * TILE * pitch, up, tile_of(i) * TILE, units, pitch);
-        },
-        take,
-        [&](int i, int row, int token, float sum, float s) {
-            int r = tile_of(i) * TILE + row;
+        o, [&](int round, Item i) { ask(o, round, i.group, i.part & 1 ? up : gate, tile_of(i.part >> 1) * TILE); }, take,
+        [&](int, int, int) { gamma0 = c0[0], gamma1 = c1[0]; },
+        [&](int tile, int row, int token) {
+            int r = tile_of(tile) * TILE + row;
             if (r >= gate.n) return;
-            float a = fmaxf(__fmul_rn(sum, __fdiv_rn(c0[0], s)), 0.0f);
-            float b = __fmul_rn((float)(o.sum[((2 * i + 1) * TILE + row) * o.m + token] >> 6), __fdiv_rn(c1[0], s));
+            float s = o.scale[token];
+            float a = fmaxf(__fmul_rn(total(o, 2 * tile, row, token), __fdiv_rn(gamma0, s)), 0.0f);
+            float b = __fmul_rn(total(o, 2 * tile + 1, row, token), __fdiv_rn(gamma1, s));
             y[(size_t)(blockIdx.y * MOST_TOKENS + token) * gate.n + r] = __fmul_rn(__fmul_rn(a, a), b);
         });
 }
@@ -252,7 +300,13 @@ KERNEL(ROW_THREADS, 2, norm_linear)
     Three z = {{{w0, n0}, c0, y0, 0}, {{w1, n1}, c1, y1, 0}, {{w2, n2}, c2, y2, 0}};
     Work o = share(shared, tiles_of(n0) + tiles_of(n1) + tiles_of(n2), 1, k, m);
     soon(g, k);
-    linear3<1>(o, z, res, [&]() { take_norm(o, x, g, eps, qmax); });
+    linear3<1>(o, z, res, [&]() {
+        if (k <= 2 * ROW_STEP) {
+            take_norm<2>(o, x, g, eps, qmax);
+        } else {
+            take_norm<4>(o, x, g, eps, qmax);
+        }
+    });
 }
 
 // The same for codes that exist already; up to MOST_TOKENS for a block.
@@ -276,7 +330,7 @@ KERNEL(ROW_THREADS, 2, norm_glu)
     DYNAMIC_SHARED(u8, shared);
     Work o = share(shared, tiles_of(n), 2, k, m);
     soon(g, k);
-    linear_glu<1>(o, {w0, n}, {w1, n}, c0, c1, y, [&]() { take_norm(o, x, g, eps, qmax); });
+    linear_glu<1>(o, {w0, n}, {w1, n}, c0, c1, y, [&]() { take_norm<2>(o, x, g, eps, qmax); });
 }
 
 KERNEL(ROW_THREADS, 2, codes_glu)
@@ -292,14 +346,17 @@ KERNEL(ROW_THREADS, 2, codes_glu)
 
 // q, s = quant.act(rmsnorm(x, g)), a block for each row
 KERNEL(ROW_THREADS, 2, norm_quant)(const float* x, const float* g, i8* q, float* s, int d, double eps, float qmax) {
+    __shared__ Sums sums;
     launch_dependents();
+    soon(g, d);
     grid_dependency_wait();
-    i8* row = q + (size_t)blockIdx.x * d;
-    float sc = quantize_row<true>(x + (size_t)blockIdx.x * d, g, d, eps, qmax, [&](int e, int codes) {
+    i8* to = q + (size_t)blockIdx.x * d;
+    Row<2> row(x + (size_t)blockIdx.x * d, g, d);
+    float sc = quantize_row(row, &sums, 1.0 / (double)d, eps, qmax, [&](int e, int codes) {
         if ((d & 3) == 0) {
-            *(int*)(row + e) = codes;
+            *(int*)(to + e) = codes;
         } else {
-            for (int i = 0; i < 4 && e + i < d; i++) row[e + i] = (i8)(codes >> 8 * i);
+            for (int i = 0; i < 4 && e + i < d; i++) to[e + i] = (i8)(codes >> 8 * i);
         }
     });
     if (threadIdx.x == 0) s[blockIdx.x] = sc;

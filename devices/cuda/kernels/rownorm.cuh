@@ -6,7 +6,6 @@
 
 #define ROW_THREADS 512
 #define ROW_STEP (4 * ROW_THREADS)  // elements that the block takes at a time
-#define ROW_HELD 4                  // of these steps are kept in registers
 
 // load4 is elements e to e+3 of a row of d, zero beyond its end.
 __device__ __forceinline__ float4 load4(const float* x, int e, int d) {
@@ -31,41 +30,70 @@ __device__ __forceinline__ int codes4(float4 v, float s, float qmax) {
     return (int)(a | b << 8 | c << 16 | d << 24);
 }
 
-// quantize_row calls put(e, codes of elements e to e+3) for the block's share of
-// the row x of d elements, normalised with weights g if NORM is set, and returns
-// the scale to every thread. Codes beyond the row's end are zero.
-template <bool NORM, typename Put>
-__device__ __forceinline__ float quantize_row(const float* x, const float* g, int d, double eps, float qmax, Put put) {
-    float4 v[ROW_HELD];
-    int first = 4 * threadIdx.x;
-    float s = 0.0f;
+// Row is the block's share of a row of d elements and of its norm's weights, in
+// registers as far as HELD steps go.
+template <int HELD>
+struct Row {
+    const float *x, *g;
+    int d;
+    float4 v[HELD], w[HELD];
+
+    __device__ __forceinline__ Row(const float* x, const float* g, int d) : x(x), g(g), d(d) {
+        int first = 4 * threadIdx.x;
 #pragma unroll
-    for (int i = 0; i < ROW_HELD; i++) {
-        v[i] = load4(x, first + i * ROW_STEP, d);
-        s = squares(v[i], s);
+        for (int i = 0; i < HELD; i++) {
+            v[i] = load4(x, first + i * ROW_STEP, d);
+            w[i] = load4(g, first + i * ROW_STEP, d);
+        }
     }
-    for (int e = first + ROW_HELD * ROW_STEP; e < d; e += ROW_STEP) s = squares(load4(x, e, d), s);
-    float r = 1.0f, m = 0.0f;
-    if (NORM) r = (float)(1.0 / sqrt(block_sum((double)s) / (double)d + eps));
+
+    // each calls f(e, x, g) for the thread's elements e to e+3.
+    template <typename F>
+    __device__ __forceinline__ void each(F f) const {
+        int first = 4 * threadIdx.x;
 #pragma unroll
-    for (int i = 0; i < ROW_HELD; i++) {
-        if (NORM) v[i] = normed4(v[i], r, load4(g, first + i * ROW_STEP, d));
-        m = largest(v[i], m);
+        for (int i = 0; i < HELD; i++) {
+            if (first + i * ROW_STEP < d) f(first + i * ROW_STEP, v[i], w[i]);
+        }
+        for (int e = first + HELD * ROW_STEP; e < d; e += ROW_STEP) f(e, load4(x, e, d), load4(g, e, d));
     }
-    for (int e = first + ROW_HELD * ROW_STEP; e < d; e += ROW_STEP) {
-        float4 w = load4(x, e, d);
-        if (NORM) w = normed4(w, r, load4(g, e, d));
-        m = largest(w, m);
+};
+
+// Sums is what warps of a block leave of a row: the sum of squares, and the
+// largest product of an element and its weight.
+struct Sums {
+    float square[ROW_THREADS / 32], most[ROW_THREADS / 32];
+};
+
+// inverse is 1/sqrt(x), nearly always correctly rounded.
+__device__ __forceinline__ float inverse_root(double x) {
+    double y = rsqrtf((float)x);
+    return (float)(y * (1.5 - 0.5 * x * y * y));
+}
+
+// quantize_row calls put(e, codes of elements e to e+3) for the thread's share of
+// a row, normalised, and returns the scale to every thread. Codes beyond the row's
+// end are zero. All threads must call it; sums must not be in use.
+template <int HELD, typename Put>
+__device__ __forceinline__ float quantize_row(const Row<HELD>& row, Sums* sums, double per, double eps, float qmax, Put put) {
+    float square = 0.0f, most = 0.0f;
+    row.each([&](int, float4 x, float4 g) {
+        square = squares(x, square);
+        most = largest(make_float4(__fmul_rn(x.x, g.x), __fmul_rn(x.y, g.y), __fmul_rn(x.z, g.z), __fmul_rn(x.w, g.w)), most);
+    });
+    for (int o = 16; o > 0; o >>= 1) {
+        square = __fadd_rn(square, __shfl_xor_sync(FULL_WARP, square, o));
+        most = fmaxf(most, __shfl_xor_sync(FULL_WARP, most, o));
     }
-    float sc = act_scale(block_max(m), qmax);
-#pragma unroll
-    for (int i = 0; i < ROW_HELD; i++) {
-        if (first + i * ROW_STEP < d) put(first + i * ROW_STEP, codes4(v[i], sc, qmax));
+    if ((threadIdx.x & 31) == 0) sums->square[threadIdx.x >> 5] = square, sums->most[threadIdx.x >> 5] = most;
+    __syncthreads();
+    square = sums->square[threadIdx.x & 15], most = sums->most[threadIdx.x & 15];
+    for (int o = 8; o > 0; o >>= 1) {
+        square = __fadd_rn(square, __shfl_xor_sync(FULL_WARP, square, o));
+        most = fmaxf(most, __shfl_xor_sync(FULL_WARP, most, o));
     }
-    for (int e = first + ROW_HELD * ROW_STEP; e < d; e += ROW_STEP) {
-        float4 w = load4(x, e, d);
-        if (NORM) w = normed4(w, r, load4(g, e, d));
-        put(e, codes4(w, sc, qmax));
-    }
+    float r = inverse_root((double)square * per + eps);
+    float sc = act_scale(__fmul_rn(most, r), qmax);
+    row.each([&](int e, float4 x, float4 g) { put(e, codes4(normed4(x, r, g), sc, qmax)); });
     return sc;
 }
