@@ -47,6 +47,9 @@ func (a cachedAttention) blocks() int { return (a.size*a.width + keyBlock - 1) /
 // scale is what scores are multiplied with before they are exponents of 2.
 func (a cachedAttention) scale() float32 { return float32(math.Log2E / math.Sqrt(float64(a.hd))) }
 
+// naturalScale is what scores are multiplied with.
+func (a cachedAttention) naturalScale() float32 { return float32(1 / math.Sqrt(float64(a.hd))) }
+
 func (a cachedAttention) fits(group int) error {
 	switch {
 	case a.kc.Elem != graph.F16:

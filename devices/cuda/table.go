@@ -23,6 +23,7 @@ func (d *Device) kernelTable() []devices.Kernel {
 		d.rowKernels(),
 		d.decodeKernels(),
 		d.attentionKernels(),
+		d.attendKernels(),
 		d.gemmKernels(),
 		d.headKernels(),
 		d.trainKernels(),

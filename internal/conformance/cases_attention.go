@@ -40,8 +40,18 @@ func attention(r *Rand) []Case {
 	for i := range 96 {
 		seq.I32()[i], pos.I32()[i] = int32(i/32), int32(i%32)
 	}
-	return append(cs, Case{Attrs: ops.AttentionAttrs{Heads: 4, KVHeads: 2}, Note: "whole sequences",
+	cs = append(cs, Case{Attrs: ops.AttentionAttrs{Heads: 4, KVHeads: 2}, Note: "whole sequences",
 		In: []graph.Tensor{r.F32(96, 64), r.F32(96, 32), r.F32(96, 32), seq, pos}})
+	// More than a block of 64 tokens each way, and blocks that do not meet.
+	seq, pos = graph.NewTensor(graph.I32, 330), graph.NewTensor(graph.I32, 330)
+	for i := range 330 {
+		seq.I32()[i], pos.I32()[i] = int32(i/200), int32(i%200)
+	}
+	for _, window := range []int{0, 70} {
+		cs = append(cs, Case{Attrs: ops.AttentionAttrs{Heads: 2, KVHeads: 1, Window: window}, Note: "long sequences",
+			In: []graph.Tensor{r.F32(330, 32), r.F32(330, 16), r.F32(330, 16), seq, pos}})
+	}
+	return cs
 }
 
 func attentionGrad(r *Rand) []Case {

@@ -62,7 +62,7 @@ func compareFloats(got, want graph.Tensor, tol Tolerance) error {
 		}
 		allowed := max(tol.Abs+tol.Rel*scale, tol.Each*math.Abs(w))
 		if want.Elem == graph.BF16 && tol != (Tolerance{}) {
-			allowed += 0x1p-7 * math.Abs(w) // the next value, beside a rounding tie
+			allowed += 0x1p-7*math.Abs(w) + tol.Narrow*scale // the next value, beside a rounding tie
 		}
 		if d := math.Abs(g - w); !(d <= allowed) && !(d/allowed <= worst) {
 			worst, at = d/allowed, i

@@ -44,6 +44,10 @@ type Tolerance struct {
 	// within a hair of a rounding tie: in at most this share of the elements,
 	// and two more.
 	Codes float64
+	// Narrow, of the largest absolute value, is allowed beside these in results in
+	// bf16: for ops whose kernels round what they compute in between to bf16, as
+	// matrix units want it.
+	Narrow float64
 }
 
 // Op is what the suite knows about an op.
