@@ -81,8 +81,10 @@ func (d *Device) productFits(p product) error {
 
 // productCost is the time of a product of codes.
 func (d *Device) productCost(p product) float64 {
-	memory := float64(p.reached) / d.info.Bandwidth
-	again := float64(p.reached) / (1.5 * d.info.Bandwidth) // from the second-level cache, with more tokens
+	// As measured on an H100: half of the bandwidth, and each further tile of
+	// tokens takes three times as long as its bytes.
+	memory := float64(p.reached) / (0.5 * d.info.Bandwidth)
+	again := float64(p.reached) / (0.3 * d.info.Bandwidth)
 	return launchCost + (memory+float64(ceilDiv(p.m, mostTokens)-1)*again)*1e9 + 5*float64(p.m)
 }
 
@@ -204,6 +206,7 @@ func (d *Device) normedKernels() []devices.Kernel {
 			n := gated{d: d, weights: weights}
 			two.Accept, two.Cost, two.Scratch, two.Bind = n.accept, n.cost, n.scratch, n.bind
 			rows = append(rows, two)
+			rows = append(rows, d.wideGatedKernels(weights...)...)
 		}
 		many := row
 		many.Name = op.Name + ".i2x64.apart"

@@ -10,8 +10,11 @@ import (
 	"github.com/trit-ml/trit/ops/ternary"
 )
 
-// gemmTile is one block shape of kernels/gemm.cu.
+// gemmTile is one block shape of kernels/gemm.cu or kernels/wgmma_sm90.cu.
 type gemmTile struct {
+	name       string
+	fn         string // of the kernel
+	needs      []devices.Feature
 	rows, cols int // of the result
 	threads    int
 	shared     int // bytes
@@ -21,19 +24,27 @@ type gemmTile struct {
 	rate float64
 }
 
-func (t gemmTile) String() string { return fmt.Sprintf("%dx%d", t.rows, t.cols) }
-
 // gemmStage is the shared memory of a pipeline of stages, each with units units
 // of the inner dimension.
 func gemmStage(rows, cols, units, stages int) int { return stages * units * (rows*64 + cols*unitBytes) }
 
-// gemmTiles lists the instances of kernels/gemm.cu.
+// gemmTiles lists the instances of kernels/gemm.cu and of kernels/wgmma_sm90.cu.
+// Rates are measured on an H100, on large products.
 var gemmTiles = []gemmTile{
-	{rows: 128, cols: 256, threads: 256, shared: gemmStage(128, 256, 2, 4), resident: 1, rate: 2600},
-	{rows: 128, cols: 320, threads: 256, shared: gemmStage(128, 320, 2, 4), resident: 1, rate: 2600},
-	{rows: 128, cols: 128, threads: 128, shared: gemmStage(128, 128, 2, 4), resident: 2, rate: 2400},
-	{rows: 64, cols: 64, threads: 128, shared: gemmStage(64, 64, 4, 3), resident: 2, rate: 1500},
-	{rows: 16, cols: 32, threads: 128, shared: gemmStage(16, 32, 8, 3), resident: 4, rate: 600},
+	mmaTile(gemmTile{rows: 128, cols: 256, threads: 256, shared: gemmStage(128, 256, 2, 4), resident: 1, rate: 1700}),
+	mmaTile(gemmTile{rows: 128, cols: 320, threads: 256, shared: gemmStage(128, 320, 2, 4), resident: 1, rate: 1700}),
+	mmaTile(gemmTile{rows: 128, cols: 128, threads: 128, shared: gemmStage(128, 128, 2, 4), resident: 2, rate: 2100}),
+	mmaTile(gemmTile{rows: 64, cols: 64, threads: 128, shared: gemmStage(64, 64, 4, 3), resident: 2, rate: 1300}),
+	mmaTile(gemmTile{rows: 16, cols: 32, threads: 128, shared: gemmStage(16, 32, 8, 3), resident: 4, rate: 500}),
+	wgmmaTile(64, 2, 2000),
+	wgmmaTile(128, 2, 3500),
+	wgmmaTile(256, 1, 4000),
+}
+
+func mmaTile(t gemmTile) gemmTile {
+	shape := fmt.Sprintf("%dx%d", t.rows, t.cols)
+	t.name, t.fn, t.needs = "mma_"+shape, "ternary_gemm_"+shape, sm80
+	return t
 }
 
 // tiles is how many blocks cover m rows of each of the weight matrices.
@@ -85,7 +96,7 @@ func (d *Device) gemmKernel(f gemmForm, t gemmTile) devices.Kernel {
 		layouts[i] = i2x64
 	}
 	return devices.Kernel{
-		Name: fmt.Sprintf("%s.i2x64.mma_%v", f.op.Name, t), Op: f.op, Needs: sm80, Layouts: layouts, Order: orderScaled,
+		Name: f.op.Name + ".i2x64." + t.name, Op: f.op, Needs: t.needs, Layouts: layouts, Order: orderScaled,
 		Accept: func(c *devices.Call) error {
 			k := c.In[0].Last()
 			if k > maxK {
@@ -136,7 +147,7 @@ func (d *Device) gemmKernel(f gemmForm, t gemmTile) devices.Kernel {
 			for len(args) < 17 {
 				args = append(args, none, none, none, int32(0))
 			}
-			return d.bind("ternary_gemm_"+t.String(), sh, args...)
+			return d.bind(t.fn, sh, args...)
 		},
 	}
 }
