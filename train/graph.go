@@ -5,9 +5,11 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/models/layer"
 	"github.com/trit-ml/trit/ops"
+	"github.com/trit-ml/trit/ops/bitlinear"
 	"github.com/trit-ml/trit/passes"
 )
 
@@ -36,11 +38,11 @@ func (r *Recipe) adamw(trained func(param string) bool) passes.AdamW {
 	return passes.AdamW{Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, MaxNorm: o.Clip, Decay: o.decays, EMA: o.EMA, Want: trained}
 }
 
-// pipeline is the train pipeline of the recipe.
-func (r *Recipe) pipeline(trained func(param string) bool) passes.Pipeline {
+// pipeline is the train pipeline of the recipe, with fusions.
+func (r *Recipe) pipeline(trained func(param string) bool, fused []*graph.OpDef) passes.Pipeline {
 	return passes.Train(passes.TrainOptions{
 		AdamW: r.adamw(trained), Plain: r.Plain, Warm: r.Quantization.warms(), Integer: r.Quantization.Forward == ForwardInteger,
-		BF16: r.Precision == BF16, Dropout: r.Dropout.options(), Spread: r.Scale.spread(),
+		BF16: r.Precision == BF16, Dropout: r.Dropout.options(), Fused: fused, Spread: r.Scale.spread(),
 	})
 }
 
@@ -52,10 +54,16 @@ func (r *Recipe) pipeline(trained func(param string) bool) passes.Pipeline {
 // which adds to gradients in states; the only output is the loss, and UpdateGraph
 // is the other part.
 func StepGraph(loss *graph.Graph, r Recipe, trace passes.Trace) (*graph.Graph, error) {
-	return stepGraph(loss, r, nil, trace)
+	return stepGraph(loss, r, nil, nil, trace)
 }
 
-func stepGraph(loss *graph.Graph, r Recipe, trained func(param string) bool, trace passes.Trace) (*graph.Graph, error) {
+// fusions are those of bitlinear.FusedTraining that the device has kernels for.
+func fusions(dev devices.Device) []*graph.OpDef {
+	reg := devices.NewRegistry(dev)
+	return slices.DeleteFunc(bitlinear.FusedTraining(), func(op *graph.OpDef) bool { return !reg.Claims(op) })
+}
+
+func stepGraph(loss *graph.Graph, r Recipe, trained func(param string) bool, fused []*graph.OpDef, trace passes.Trace) (*graph.Graph, error) {
 	for _, p := range loss.Params() {
 		if p.Out[0].Elem != graph.F32 {
 			return nil, fmt.Errorf("train: %s: param %q is %s: declare masters as f32", p.Where(), graph.SourceName(p), p.Out[0].Elem)
@@ -66,7 +74,7 @@ func stepGraph(loss *graph.Graph, r Recipe, trained func(param string) bool, tra
 			return nil, fmt.Errorf("train: no_decay: no param's name ends in %q; the first is %q", end, graph.SourceName(loss.Params()[0]))
 		}
 	}
-	g, err := r.pipeline(trained).Run(loss, trace)
+	g, err := r.pipeline(trained, fused).Run(loss, trace)
 	if err != nil {
 		return nil, fmt.Errorf("train: %w", err)
 	}

@@ -118,7 +118,7 @@ func compile(o Objective, r Recipe, dev devices.Device, tokens int) (c compiled,
 			err = errors.Join(err, c.close())
 		}
 	}()
-	g, err := stepGraph(o.Step, r, o.Trained, nil)
+	g, err := stepGraph(o.Step, r, o.Trained, fusions(dev), nil)
 	if err != nil {
 		return c, err
 	}

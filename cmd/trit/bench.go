@@ -29,7 +29,7 @@ type benchCmd struct {
 	Depth   []int    `help:"Tokens already in the cache when decoding." default:"0"`
 	Batch   []int    `help:"Sequences decoded at once, at the first depth." default:"1"`
 	Cache   string   `help:"Element type of the cache: f32, f16, bf16." enum:"f32,f16,bf16" default:"f16"`
-	Kernels bool     `help:"Also measure a step of the last test kernel by kernel; always on a GPU."`
+	Kernels bool     `help:"Also measure a step of the last test (--train: of each shape) kernel by kernel; always on a GPU."`
 	Whole   bool     `help:"Multiply the whole output head instead of finding the likeliest token."`
 	Runs    int      `help:"Runs of each test; the median counts." default:"3"`
 	Compare []string `help:"Run this command, which prints like llama-bench, after each round and show ratios; may be repeated." placeholder:"CMD" sep:"none"`
@@ -40,6 +40,8 @@ type benchCmd struct {
 	Windows []int    `help:"--train: tokens in a row, at the first width." default:"128"`
 	Vocabs  []int    `help:"--train: vocabularies, at the first width and window." default:"512,8192"`
 	Layers  int      `help:"--train: layers of the model." default:"4"`
+	Shapes  []string `help:"--train: models for GPUs instead: 26m, 123m." enum:"26m,123m" placeholder:"NAME"`
+	Precise string   `name:"precision" help:"--train: of activations and gradients, f32 or bf16." enum:"f32,bf16" default:"f32"`
 	Plain   bool     `help:"--train: the unquantized twin."`
 	Forward string   `help:"--train: how quantized layers are computed: auto, integer, float; see trit train." enum:"auto,integer,float" default:"auto"`
 	Write   string   `help:"Write the model to a GGUF file (I2_S) in place of measuring it." placeholder:"FILE"`
@@ -56,6 +58,7 @@ Examples:
   trit bench --synthetic 2b4t --write 2b4t.gguf
   trit bench --preset 2b4t --device cuda --depth 512
   trit bench --train --threads 2 --widths 256,512,1024 --windows 128,512,2048
+  trit bench --train --device cuda --shapes 26m,123m --precision bf16
   trit bench --train --threads 2 --compare "python3 docs/bench/torch_train.py eager"
   trit bench --model m.gguf --compare "llama-bench -m m.gguf -t 2 -p 128 -n 32 -r 1"`
 }

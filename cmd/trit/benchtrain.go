@@ -17,6 +17,7 @@ import (
 	"github.com/trit-ml/trit/models/bitnet158"
 	"github.com/trit-ml/trit/models/checkpoint"
 	"github.com/trit-ml/trit/models/layer"
+	"github.com/trit-ml/trit/runtime"
 	"github.com/trit-ml/trit/train"
 	"github.com/trit-ml/trit/train/data"
 )
@@ -31,6 +32,7 @@ type trainReport struct {
 	Time    time.Time  `json:"time"`
 	Plain   bool       `json:"plain"`
 	Forward string     `json:"forward"`
+	Precise string     `json:"precision"`
 	Runs    []trainRun `json:"runs"`
 }
 
@@ -54,6 +56,9 @@ type trainResult struct {
 	Window int    `json:"window"`
 	Params int    `json:"params"`
 
+	shape *bitnet158.Config // nil: of the width
+	calls []runtime.Timing  // of a step, kernel by kernel
+
 	Rates   []float64 `json:"tokens_per_second"` // of each run
 	Median  float64   `json:"median_tokens_per_second"`
 	StepMS  float64   `json:"step_ms"`                       // at the median
@@ -73,6 +78,9 @@ func newTrainResult(width, layers, vocab, rows, window int) trainResult {
 // config is the shape that other trainers are compared at, scaled: heads of 64,
 // two of them to a key head, a feed-forward layer of 43/16 the width.
 func (t *trainResult) config() bitnet158.Config {
+	if t.shape != nil {
+		return *t.shape
+	}
 	return bitnet158.Config{
 		ModelType: "bitnet", Vocab: t.Vocab, Hidden: t.Width, FFN: t.Width * 43 / 16, Layers: t.Layers,
 		Heads: t.Width / 64, KVHeads: t.Width / 128, HeadDim: 64, Context: t.Window,
@@ -80,10 +88,32 @@ func (t *trainResult) config() bitnet158.Config {
 	}
 }
 
+// gpuShape is one of the models that trainers on GPUs are compared at, of 26.0 or
+// 123.1 M params, in batches of windows of 512.
+func gpuShape(name string) trainResult {
+	cfg := bitnet158.Config{
+		ModelType: "bitnet", Vocab: 8192, Hidden: 512, FFN: 1344, Layers: 8, Heads: 8, KVHeads: 2, HeadDim: 64, Context: 512,
+		Act: checkpoint.ReLU2, SubNorm: true, Tied: true, NormEps: 1e-5, Theta: 10000, Elem: graph.F32,
+	}
+	rows := 64
+	if name == "123m" {
+		cfg.Hidden, cfg.FFN, cfg.Layers, cfg.Heads, cfg.KVHeads, rows = 768, 3584, 12, 12, 3, 32
+	}
+	t := newTrainResult(cfg.Hidden, cfg.Layers, cfg.Vocab, rows, cfg.Context)
+	t.Name, t.shape = name+"/"+t.Name, &cfg
+	return t
+}
+
 // trainTests are the widths at the first window, then the windows at the first
 // width, each with about the tokens of 8 windows of 128.
 func (c *benchCmd) trainTests() ([]trainResult, error) {
 	var tests []trainResult
+	for _, name := range c.Shapes {
+		tests = append(tests, gpuShape(name))
+	}
+	if tests != nil {
+		return tests, nil
+	}
 	add := func(width, vocab, window int) error {
 		if width < 128 || width%128 != 0 {
 			return fmt.Errorf("--widths: %d: want multiples of 128", width)
@@ -115,7 +145,7 @@ func (c *benchCmd) runTrain(e *env) error {
 		return err
 	}
 	r := trainReport{
-		CPU: cpu.Host().Brand, Go: goruntime.Version(), Commit: commit(), Plain: c.Plain, Forward: c.Forward,
+		CPU: cpu.Host().Brand, Go: goruntime.Version(), Commit: commit(), Plain: c.Plain, Forward: c.Forward, Precise: c.Precise,
 		Command: "trit " + strings.Join(os.Args[1:], " "), Time: time.Now().UTC().Truncate(time.Second),
 	}
 	for _, threads := range c.Threads {
@@ -178,7 +208,7 @@ func (c *benchCmd) trainOnce(e *env, dev devices.Device, t *trainResult) error {
 		return err
 	}
 	cfg := train.Default()
-	cfg.Recipe.Plain, cfg.Recipe.Quantization.Forward = c.Plain, c.Forward
+	cfg.Recipe.Plain, cfg.Recipe.Quantization.Forward, cfg.Recipe.Precision = c.Plain, c.Forward, c.Precise
 	eng, err := train.NewEngine(loss, cfg.Recipe, dev, tokens)
 	if err != nil {
 		return err
@@ -213,6 +243,11 @@ func (c *benchCmd) trainOnce(e *env, dev devices.Device, t *trainResult) error {
 		}
 	}
 	t.Rates = append(t.Rates, engine.Median(rates))
+	if _, gpu := dev.(devices.Accelerator); gpu || c.Kernels {
+		if t.calls, err = eng.Profile(e.ctx, batch, 1e-3, 0.1); err != nil {
+			return err
+		}
+	}
 	mem, err := eng.Program().Memory()
 	if err != nil {
 		return err
@@ -227,8 +262,8 @@ func (run *trainRun) print(e *env, r *trainReport) error {
 	if r.Plain {
 		kind = "unquantized"
 	}
-	fmt.Fprintf(e.out, "training, %s, forward %s, on %s: this machine does %.0f GFLOP/s and %.0f G int8 multiply-adds/s\n",
-		kind, r.Forward, run.where, run.Limits.FMAGFLOPs, run.Limits.MACGs)
+	fmt.Fprintf(e.out, "training, %s, forward %s, %s, on %s: this machine does %.0f GFLOP/s and %.0f G int8 multiply-adds/s\n",
+		kind, r.Forward, r.Precise, run.where, run.Limits.FMAGFLOPs, run.Limits.MACGs)
 	w := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(w, "shape\tM params\tms/step\ttokens/s\t6N of peak\tplanned MB\tpeak resident MB\t")
 	for _, o := range run.Others {
@@ -246,5 +281,16 @@ func (run *trainRun) print(e *env, r *trainReport) error {
 		}
 		fmt.Fprintln(w)
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, t := range run.Results {
+		if t.calls == nil {
+			continue
+		}
+		if err := printTraining(e.out, t.Name, t.calls, run.Limits); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -33,6 +33,26 @@ func printKernels(out io.Writer, step string, calls []runtime.Timing, l devices.
 	return w.Flush()
 }
 
+// printTraining shows where the time of a training step goes, by kernel, with the
+// bytes of operands and results, each counted once.
+func printTraining(out io.Writer, step string, calls []runtime.Timing, l devices.Limits) error {
+	total := time.Duration(0)
+	moved := map[string]int{}
+	for _, t := range calls {
+		total += t.Time
+		moved[t.Kernel] += t.Bytes
+	}
+	fmt.Fprintf(out, "%s: %d calls, %v; this machine reads %.1f GB/s\n", step, len(calls), total.Round(time.Microsecond), l.ReadGBs)
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "kernel\tcalls\tms\tof time\tMB\tGB/s\tof limit")
+	for _, s := range engine.ByKernel(calls) {
+		n := moved[s.Kernel]
+		fmt.Fprintf(w, "%s\t%d\t%.3f\t%.1f%%\t%.1f\t%.1f\t%s\n", s.Kernel, s.Calls, s.Time.Seconds()*1e3, 100*s.Time.Seconds()/total.Seconds(),
+			float64(n)/1e6, gbs(n, s.Time), percent(gbs(n, s.Time), l.ReadGBs))
+	}
+	return w.Flush()
+}
+
 func gbs(bytes int, d time.Duration) float64 {
 	if d <= 0 {
 		return 0
