@@ -30,7 +30,9 @@ type Engine struct {
 // the shape take their defaults.
 func (m *Model) Start(ctx context.Context, dev devices.Device, s Shape) (*Engine, error) {
 	began := time.Now()
-	s = s.or(m.DefaultShape())
+	d := m.DefaultShape()
+	d.Cache = CacheElem(dev)
+	s = s.or(d)
 	claims := devices.NewRegistry(dev).Claims
 	s.Whole = s.Whole || !claims(screen.TopOp.OpDef) && !claims(screen.LikeliestOp.OpDef)
 	g, err := m.Declare(s.Chunk)

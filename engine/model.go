@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/models/adapter"
 	"github.com/trit-ml/trit/models/bitnet158"
@@ -150,7 +151,7 @@ type Shape struct {
 	Seqs    int         // most sequences at once
 	Chunk   int         // most tokens in one step
 	Block   int         // positions in a cache block
-	Cache   graph.DType // element type of the cache
+	Cache   graph.DType // element type of the cache; CacheElem by default
 	Guess   int         // most tokens guessed ahead for a sequence, where that pays; see runtime.Speculation
 	Whole   bool        // always multiply the whole output head, as devices without a kernel for less do
 }
@@ -162,6 +163,15 @@ func (m *Model) DefaultShape() Shape {
 		ctx = 2048
 	}
 	return Shape{Context: ctx, Seqs: 1, Chunk: 512, Block: 32, Cache: graph.F32}
+}
+
+// CacheElem is the default element type of a cache on dev: f16 on an accelerator,
+// whose tensor cores read it, f32 elsewhere.
+func CacheElem(dev devices.Device) graph.DType {
+	if _, ok := dev.(devices.Accelerator); ok {
+		return graph.F16
+	}
+	return graph.F32
 }
 
 func (s Shape) or(d Shape) Shape {

@@ -46,7 +46,7 @@ func (c *explainCmd) Run(e *env) error {
 		return err
 	}
 	defer dev.Close()
-	p := passes.Infer(passes.InferOptions{Cache: passes.NewCache(1, c.Context, 32, graph.F32), MaxRows: c.Tokens, Packed: packed, Screen: passes.Screen{Tops: 1}.For(devices.NewRegistry(dev).Claims),
+	p := passes.Infer(passes.InferOptions{Cache: passes.NewCache(1, c.Context, 32, engine.CacheElem(dev)), MaxRows: c.Tokens, Packed: packed, Screen: passes.Screen{Tops: 1}.For(devices.NewRegistry(dev).Claims),
 		Fused: passes.FusedFor(devices.NewRegistry(dev).Claims)})
 	if g, err = p.Run(g, nil); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/trit-ml/trit/devices"
@@ -126,7 +127,11 @@ func whatNext(e *env, err error, dir, flags string) {
 	switch {
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintf(e.err, "It goes on with: trit train %s--resume --out %s\n", flags, dir)
-	case err == nil:
+	case err != nil:
+		if saved, _ := filepath.Glob(filepath.Join(dir, "checkpoints", "step-*")); len(saved) > 0 {
+			fmt.Fprintf(e.err, "%s is kept; it goes on with: trit train %s--resume --out %s\n", saved[len(saved)-1], flags, dir)
+		}
+	default:
 		fmt.Fprintf(e.err, "%s is a model now: trit run --model %s \"Once\"\n", dir, dir)
 	}
 }

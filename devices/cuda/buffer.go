@@ -58,7 +58,7 @@ func (b *buffer) Free() error {
 	}
 	err := b.d.with(func() error { return b.d.api.MemFree(b.ptr) })
 	b.ptr, b.size = 0, 0
-	return wrap(b.d.Name(), err)
+	return b.d.released("", err)
 }
 
 // span checks that n bytes at off lie in a buffer of d and returns their

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/devices/cuda/internal/driver"
@@ -63,6 +64,8 @@ type Device struct {
 	api *driver.API // nil for an offline device
 	dev driver.Device
 	ctx driver.Context
+
+	lost atomic.Bool // somebody has been told
 
 	mu     sync.Mutex    // guards what follows
 	aux    driver.Stream // for zeroing new memory
@@ -243,7 +246,7 @@ func (d *Device) Close() error {
 		}
 		return errors.Join(errs...)
 	})
-	return wrap(d.Name(), errors.Join(err, d.api.ReleasePrimary(d.dev)))
+	return d.released("", errors.Join(err, d.api.ReleasePrimary(d.dev)))
 }
 
 // with runs f on a thread whose current context is the device's.

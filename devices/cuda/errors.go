@@ -56,6 +56,19 @@ func isLost(err error) bool {
 	return errors.As(err, &e) && losses[e.Code] != ""
 }
 
+// released is the error of giving something back. What a lost GPU held is gone
+// with it, so the loss is said once, where it is met first.
+func (d *Device) released(what string, err error) error {
+	var e *driver.Error
+	if isLost(err) && errors.As(err, &e) {
+		if d.lost.Swap(true) {
+			return nil
+		}
+		err = e
+	}
+	return wrap(d.Name()+what, err)
+}
+
 // size prints bytes for people.
 func size(n int) string {
 	switch {

@@ -203,7 +203,9 @@ var faults = map[string]func(*testing.T){
 		if again == nil || !strings.Contains(again.Error(), "state is lost") {
 			t.Errorf("the next step: %v", again)
 		}
-		_ = errors.Join(r.Close(), p.Close(), d.Close()) // errors, but no hang
+		if err := errors.Join(r.Close(), p.Close(), d.Close()); err != nil {
+			t.Errorf("the loss is told again: %v", err)
+		}
 
 		host := ref.Device(ref.Options{Threads: 1})
 		defer host.Close()

@@ -66,6 +66,7 @@ func (q *queue) do(what string, f func() error) error {
 	}
 	err = wrap(q.d.Name()+": "+what, err)
 	if isLost(err) {
+		q.d.lost.Store(true)
 		q.err = err
 		if q.member != nil {
 			q.member.fail(err)
@@ -232,5 +233,5 @@ func (q *queue) Close() error {
 	if q.err == nil {
 		q.err = fmt.Errorf("%s: the queue is closed", q.d.Name())
 	}
-	return wrap(q.d.Name()+": close queue", err)
+	return q.d.released(": close queue", err)
 }

@@ -124,5 +124,5 @@ func (s *sequence) Free() error {
 		return errors.Join(wait, api.DestroyExec(s.exec))
 	})
 	s.exec = 0
-	return wrap(s.q.d.Name()+": free sequence", err)
+	return s.q.d.released(": free sequence", err)
 }
