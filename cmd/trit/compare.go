@@ -82,13 +82,23 @@ func parseRates(out []byte) (map[string]float64, error) {
 		}
 		number, _, _ := strings.Cut(cells[rate], " ")
 		if v, err := strconv.ParseFloat(number, 64); err == nil && v > 0 {
-			rates[cells[test]] = v
+			rates[testName(cells[test])] = v
 		}
 	}
 	if len(rates) == 0 {
 		return nil, fmt.Errorf("its output has no table with the columns test and t/s")
 	}
 	return rates, nil
+}
+
+// testName gives decoding after a prompt, "tg32@pp1024" in ik_llama.cpp's table,
+// the name that others and trit use.
+func testName(s string) string {
+	var n, depth int
+	if _, err := fmt.Sscanf(s, "tg%d@pp%d", &n, &depth); err == nil {
+		return engine.Decode(n, depth, 1).Name
+	}
+	return s
 }
 
 func parseRatesJSON(b []byte) (map[string]float64, error) {
