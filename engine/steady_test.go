@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/trit-ml/trit/devices/auto"
+	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/models/bitnet158"
 	"github.com/trit-ml/trit/models/checkpoint"
 	"github.com/trit-ml/trit/runtime"
@@ -25,18 +26,21 @@ func TestThousandTokens(t *testing.T) {
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	var texts [][]int32
-	for _, c := range []struct{ threads, guess int }{{1, 0}, {2, 0}, {2, 6}} {
-		texts = append(texts, thousandTokens(t, cfg, c.threads, c.guess, tokens))
-	}
-	for i := range texts[1:] {
-		if !slices.Equal(texts[0], texts[i+1]) {
-			t.Errorf("run %d draws other tokens than one thread without guesses", i+1)
+	for _, cache := range []graph.DType{graph.F32, graph.I8} {
+		var texts [][]int32
+		for _, c := range []struct{ threads, guess int }{{1, 0}, {2, 0}, {2, 6}} {
+			texts = append(texts, thousandTokens(t, cfg, Shape{Cache: cache, Guess: c.guess}, c.threads, tokens))
+		}
+		for i := range texts[1:] {
+			if !slices.Equal(texts[0], texts[i+1]) {
+				t.Errorf("cache %s, run %d: other tokens than one thread draws without guesses", cache, i+1)
+			}
 		}
 	}
 }
 
-func thousandTokens(t *testing.T, cfg checkpoint.Config, threads, guess, tokens int) []int32 {
+func thousandTokens(t *testing.T, cfg checkpoint.Config, shape Shape, threads, tokens int) []int32 {
+	guess := shape.Guess
 	t.Helper()
 	m, err := Synthetic(cfg, 1)
 	if err != nil {
@@ -47,7 +51,7 @@ func thousandTokens(t *testing.T, cfg checkpoint.Config, threads, guess, tokens 
 		t.Fatal(err)
 	}
 	defer dev.Close()
-	e := start(t, m, dev, Shape{Guess: guess})
+	e := start(t, m, dev, shape)
 	sampler, err := runtime.NewSampler(e.Session.Vocab(), runtime.Sampling{Temperature: 0.7, TopK: 20, Seed: 1})
 	if err != nil {
 		t.Fatal(err)

@@ -79,6 +79,20 @@ func cases() map[string][]opcheck.Case {
 		}
 		return []graph.Tensor{kc, vc, f(rows, 5), f(rows, 5), seq, pos, table}
 	}
+	codes := func(w, heads int) []graph.Tensor { // keys, their steps, values, their steps
+		var ts []graph.Tensor
+		for range 2 {
+			c, s := graph.NewTensor(graph.I8, 6, 4, w), f(6, 4, heads)
+			for i := range c.I8() {
+				c.I8()[i] = int8(i*37%255 - 127)
+			}
+			for i, v := range s.F32() {
+				s.F32()[i] = float32(math.Abs(float64(v))) / 100
+			}
+			ts = append(ts, c, s)
+		}
+		return ts
+	}
 	targets := i32(3, 10, -100, 0, -100, 3, 5)
 	ignore := ops.IgnoreAttrs{Ignore: -100}
 	lse := func(logits graph.Tensor) graph.Tensor {
@@ -189,6 +203,11 @@ func cases() map[string][]opcheck.Case {
 			{Name: "bf16", In: appended(graph.BF16), Sym: rows},
 			{Name: "f16", In: appended(graph.F16), Sym: rows},
 		},
+		"attention.cached.i8": {
+			{Name: "grouped", Attrs: gqa, In: append(append([]graph.Tensor{f(rows, gqa.Heads*8)}, codes(gqa.KVHeads*8, gqa.KVHeads)...), seq, pos, table), Sym: rows},
+			{Name: "one kv head, window", Attrs: mqa, In: append(append([]graph.Tensor{f(rows, mqa.Heads*4)}, codes(mqa.KVHeads*4, mqa.KVHeads)...), seq, pos, table), Sym: rows},
+		},
+		"kv.append.i8":       {{In: append(codes(72, 2), f(rows, 72), f(rows, 72), seq, pos, table), Sym: rows}},
 		"softmax":            {{In: []graph.Tensor{f(rows, 5)}, Sym: rows, Wrt: []int{0}}},
 		"softmax.grad":       {{In: []graph.Tensor{f(rows, 5), f(rows, 5)}, Sym: rows}},
 		"cross_entropy":      {{Attrs: ignore, In: []graph.Tensor{logits, targets}, Sym: rows, Wrt: []int{0}}},

@@ -14,7 +14,9 @@ type Cache struct {
 	Blocks int // in all
 	PerSeq int // most blocks of one sequence
 	Size   int // positions in a block
-	Elem   graph.DType
+	// Elem is f32, f16, bf16, or i8 for codes with a step for each position and key
+	// head; see ops.KVAppendCodesOp.
+	Elem graph.DType
 }
 
 // NewCache returns a cache that holds seqs sequences of up to context positions
@@ -30,6 +32,9 @@ func (c Cache) Context() int { return c.PerSeq * c.Size }
 func (c Cache) check() error {
 	if c.Seqs < 1 || c.Blocks < 1 || c.PerSeq < 1 || c.Size < 1 {
 		return fmt.Errorf("cache of %d blocks of %d positions for %d sequences of %d blocks: all must be positive", c.Blocks, c.Size, c.Seqs, c.PerSeq)
+	}
+	if c.Elem == graph.I8 && c.Size%4 != 0 {
+		return fmt.Errorf("cache of codes in blocks of %d positions: want a multiple of 4", c.Size)
 	}
 	return nil
 }
@@ -59,11 +64,21 @@ func KVCache(c Cache) Pass {
 			}
 			in := rw.GetAll(n.In) // q, k, v, seq, pos
 			width := in[1].Dim(1)
-			state := func(kind string) graph.Value {
-				return rw.B.State(c.StateName(layer, kind), c.Elem, graph.C(c.Blocks), graph.C(c.Size), width)
+			state := func(kind string, elem graph.DType, width graph.Dim) graph.Value {
+				return rw.B.State(c.StateName(layer, kind), elem, graph.C(c.Blocks), graph.C(c.Size), width)
 			}
 			table := rw.InputOnce(TableInput, graph.I32, graph.C(c.Seqs), graph.C(c.PerSeq))
-			kv := ops.KVAppendOp.Emit(graph.None{}, state("k"), state("v"), in[1], in[2], in[3], in[4], table)
+			if c.Elem == graph.I8 {
+				codes := func(kind string) (graph.Value, graph.Value) {
+					return state(kind, graph.I8, width), state(kind+".step", graph.F32, graph.C(a.KVHeads))
+				}
+				kc, ks := codes("k")
+				vc, vs := codes("v")
+				kv := ops.KVAppendCodesOp.Emit(graph.None{}, kc, ks, vc, vs, in[1], in[2], in[3], in[4], table)
+				layer++
+				return ops.CachedAttentionCodesOp.Emit(a, in[0], kv[0], kv[1], kv[2], kv[3], in[3], in[4], table), true
+			}
+			kv := ops.KVAppendOp.Emit(graph.None{}, state("k", c.Elem, width), state("v", c.Elem, width), in[1], in[2], in[3], in[4], table)
 			layer++
 			return ops.CachedAttentionOp.Emit(a, in[0], kv[0], kv[1], in[3], in[4], table), true
 		})

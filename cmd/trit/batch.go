@@ -20,6 +20,7 @@ type batchCmd struct {
 	Context  int    `help:"Most tokens of prompt and answer; the model's own context by default."`
 	samplingFlags
 	adapterFlag
+	cacheFlag
 	deviceFlags
 }
 
@@ -64,7 +65,7 @@ func (c *batchCmd) Run(e *env) error {
 		return err
 	}
 	defer dev.Close()
-	eng, err := m.Start(e.ctx, dev, engine.Shape{Context: c.Context, Seqs: c.Parallel, Guess: c.Guess})
+	eng, err := m.Start(e.ctx, dev, engine.Shape{Cache: c.elem(), Context: c.Context, Seqs: c.Parallel, Guess: c.Guess})
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/engine"
-	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/internal/cpu"
 	"github.com/trit-ml/trit/models/bitnet158"
 	"github.com/trit-ml/trit/models/checkpoint"
@@ -28,7 +27,7 @@ type benchCmd struct {
 	Decode  int      `help:"Tokens decoded in a test." default:"32"`
 	Depth   []int    `help:"Tokens already in the cache when decoding." default:"0"`
 	Batch   []int    `help:"Sequences decoded at once, at the first depth." default:"1"`
-	Cache   string   `help:"Element type of the cache: f32, f16, bf16." enum:"f32,f16,bf16" default:"f16"`
+	Cache   string   `help:"Element type of the cache: f32, f16, bf16, i8." enum:"f32,f16,bf16,i8" default:"f16"`
 	Kernels bool     `help:"Also measure a step of the last test (--train: of each shape) kernel by kernel; always on a GPU."`
 	Whole   bool     `help:"Multiply the whole output head instead of finding the likeliest token."`
 	Runs    int      `help:"Runs of each test; the median counts." default:"3"`
@@ -218,9 +217,8 @@ func (c *benchCmd) tests() (tests []engine.Test, shape engine.Shape) {
 			}
 		}
 	}
-	elems := map[string]graph.DType{"f32": graph.F32, "f16": graph.F16, "bf16": graph.BF16}
 	shape = engine.BenchShape(tests)
-	shape.Whole, shape.Cache = c.Whole, elems[c.Cache]
+	shape.Whole, shape.Cache = c.Whole, cacheElems[c.Cache]
 	return tests, shape
 }
 

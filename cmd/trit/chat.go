@@ -20,6 +20,7 @@ type chatCmd struct {
 	Context int    `help:"Most tokens of the conversation; the model's own context by default."`
 	samplingFlags
 	adapterFlag
+	cacheFlag
 	deviceFlags
 	in io.Reader // standard input, unless a test says otherwise
 }
@@ -48,7 +49,7 @@ func (c *chatCmd) Run(e *env) error {
 		return err
 	}
 	defer dev.Close()
-	eng, err := m.Start(e.ctx, dev, engine.Shape{Context: c.Context, Guess: c.Guess})
+	eng, err := m.Start(e.ctx, dev, engine.Shape{Cache: c.elem(), Context: c.Context, Guess: c.Guess})
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,18 @@ import (
 
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/devices/auto"
+	"github.com/trit-ml/trit/graph"
 )
+
+// cacheFlag chooses what the key/value cache holds.
+type cacheFlag struct {
+	Cache string `help:"Element type of the key/value cache: f32, f16, bf16, or i8 for codes that are off by 1/254 of a head's largest value at most; smaller is faster in long contexts." enum:"f32,f16,bf16,i8" default:"f32"`
+}
+
+func (f cacheFlag) elem() graph.DType { return cacheElems[f.Cache] }
+
+// cacheElems are the element types that a cache can have.
+var cacheElems = map[string]graph.DType{"f32": graph.F32, "f16": graph.F16, "bf16": graph.BF16, "i8": graph.I8}
 
 // deviceFlags choose where to run.
 type deviceFlags struct {

@@ -19,10 +19,13 @@ type pplCmd struct {
 	Context int    `help:"Tokens in a window; the model's own context by default."`
 	Limit   int    `help:"Score only this many bytes of the file; 0: all."`
 	adapterFlag
+	cacheFlag
 	deviceFlags
 }
 
-func (pplCmd) Help() string { return "Example:\n  trit eval ppl - main.go" }
+func (pplCmd) Help() string {
+	return "Examples:\n  trit eval ppl - main.go\n  trit eval ppl --cache i8 - main.go"
+}
 
 func (c *pplCmd) Run(e *env) error {
 	m, err := c.resolve(e, c.Model)
@@ -42,7 +45,7 @@ func (c *pplCmd) Run(e *env) error {
 		return err
 	}
 	defer dev.Close()
-	eng, err := m.Start(e.ctx, dev, engine.Shape{Context: c.Context, Chunk: 256})
+	eng, err := m.Start(e.ctx, dev, engine.Shape{Cache: c.elem(), Context: c.Context, Chunk: 256})
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ type explainCmd struct {
 	Tokens   int    `help:"Tokens in the step that is explained." default:"1"`
 	Depth    int    `help:"Tokens in the cache before the step that is measured."`
 	Batch    int    `help:"Sequences decoded at once in the step that is measured." default:"1"`
+	Cache    string `help:"Element type of the cache in a step that is measured: f32, f16, bf16, i8." enum:"f32,f16,bf16,i8" default:"f16"`
 	Context  int    `help:"Positions in the cache." default:"4096"`
 	Profile  bool   `help:"Load weights, random ones for a preset, and measure where a step's time goes."`
 	Timeline string `help:"Draw the measured step as an SVG file." placeholder:"FILE"`
@@ -89,7 +90,7 @@ func (c *explainCmd) profile(e *env) error {
 		test = engine.Decode(1, c.Depth, c.Batch)
 	}
 	shape := engine.BenchShape([]engine.Test{test})
-	shape.Chunk, shape.Cache = max(c.Tokens, 512), graph.F16
+	shape.Chunk, shape.Cache = max(c.Tokens, 512), cacheElems[c.Cache]
 	eng, err := m.Start(e.ctx, dev, shape)
 	if err != nil {
 		return err

@@ -36,6 +36,7 @@ type runCmd struct {
 	Quiet   bool     `help:"Print the continuation only." short:"q"`
 	samplingFlags
 	adapterFlag
+	cacheFlag
 	deviceFlags
 }
 
@@ -44,6 +45,7 @@ func (runCmd) Help() string {
   trit run "func (b *Buffer) Write("
   trit run --model runs/mine --greedy -n 64 "Once upon a time"
   trit run --adapter runs/tuned "User: Hi"
+  trit run --cache i8 "func (b *Buffer) Write("
   trit run --guess 0 "func ("`
 }
 
@@ -61,7 +63,7 @@ func (c *runCmd) Run(e *env) error {
 		return err
 	}
 	defer dev.Close()
-	eng, err := m.Start(e.ctx, dev, engine.Shape{Context: c.Context, Guess: c.Guess})
+	eng, err := m.Start(e.ctx, dev, engine.Shape{Cache: c.elem(), Context: c.Context, Guess: c.Guess})
 	if err != nil {
 		return err
 	}

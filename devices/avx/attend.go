@@ -38,6 +38,7 @@ type attend struct {
 	seq, pos     []int32
 	pages        ops.Pages
 	keys, values cache
+	codes        *codes // in place of keys and values
 
 	work  []attendWork // by worker
 	parts []float32    // spread calls only: the state of every token, head and span
@@ -53,30 +54,38 @@ type attendWork struct {
 	wide   []float32 // [splitLen,hd]
 	packed []float32
 	edge   []float32
+	codes  codesWork
 }
 
 // A state is what attention to some positions leaves: the weighted sum of
 // values, the largest score and the sum of weights relative to it.
 func (at *attend) stateLen() int { return at.hd + 2 }
 
-// newAttend lays out a call and its scratch.
-func (u *unit) newAttend(c *devices.Call, s *scratch) *attend {
+// newAttend lays out a call, whose operands seq, pos and table begin at next, and
+// its scratch.
+func (u *unit) newAttend(c *devices.Call, next int, s *scratch) *attend {
 	a := c.Attrs.(ops.AttentionAttrs)
 	at := &attend{isa: u.isa, a: a, s: c.In[0].Dims[0], hd: c.In[0].Last() / a.Heads, group: a.Heads / a.KVHeads}
-	at.splits = max(1, ceilDiv(c.In[5].Dims[1]*c.In[1].Dims[1], splitLen))
+	at.splits = max(1, ceilDiv(c.In[next+2].Dims[1]*c.In[1].Dims[1], splitLen))
 	at.scale = float32(1 / math.Sqrt(float64(at.hd)))
 	at.size = max(1, min(at.s, attendTokens, at.s*a.KVHeads/(fewTasks*u.threads)))
 	at.work = make([]attendWork, u.threads)
 	for i := range at.work {
 		w := &at.work[i]
-		w.scores = part[float32](s, max(at.size, a.Heads)*splitLen)
 		w.total = part[float32](s, at.size*at.group*at.stateLen())
 		w.span = part[float32](s, max(at.size, at.group)*at.stateLen())
+		if next == codesOperands {
+			continue
+		}
+		w.scores = part[float32](s, max(at.size, a.Heads)*splitLen)
 		if at.size >= denseTokens {
 			w.wide = part[float32](s, splitLen*at.hd)
 			w.packed = part[float32](s, asm.PackedB(at.hd, splitLen))
 			w.edge = part[float32](s, asm.SmallEdge)
 		}
+	}
+	if next == codesOperands {
+		at.codes = u.newCodes(c, at, s)
 	}
 	if (at.s <= 2 || at.s*a.KVHeads <= fewTasks*u.threads) && at.splits > 1 {
 		at.parts = part[float32](s, at.s*a.Heads*at.splits*at.stateLen())
@@ -84,22 +93,31 @@ func (u *unit) newAttend(c *devices.Call, s *scratch) *attend {
 			at.parts = []float32{} // counting: still a spread call
 		}
 	}
+	if c.In[0].Buf != nil {
+		at.q, at.o = f32(c.In[0]), f32(c.Out[0])
+		at.seq, at.pos = host.I32(c.In[next]), host.I32(c.In[next+1])
+		at.pages = pagesOf(c.In[1], c.In[next+2])
+	}
 	return at
 }
 
+// floatOperands of attention.cached: seq, pos and table follow the caches.
+const floatOperands = 3
+
 func (u *unit) bindAttend(c *devices.Call) (devices.Launch, error) {
-	at := u.newAttend(c, bindScratch(c))
-	at.q, at.o = f32(c.In[0]), f32(c.Out[0])
+	at := u.newAttend(c, floatOperands, bindScratch(c))
 	at.keys, at.values = u.newCache(c.In[1]), u.newCache(c.In[2])
-	at.seq, at.pos = host.I32(c.In[3]), host.I32(c.In[4])
-	at.pages = pagesOf(c.In[1], c.In[5])
+	return at.launch(c), nil
+}
+
+func (at *attend) launch(c *devices.Call) host.Launch {
 	if at.parts == nil {
-		return host.Parallel(c, ceilDiv(at.s, at.size)*at.a.KVHeads, at.block), nil
+		return host.Parallel(c, ceilDiv(at.s, at.size)*at.a.KVHeads, at.block)
 	}
 	return host.Launch{Where: c.Where, Phases: []host.Phase{
 		{Tasks: at.s * at.a.KVHeads * at.splits, Run: at.span},
 		{Tasks: at.s * at.a.KVHeads, Run: at.join},
-	}}, nil
+	}}
 }
 
 // block is one task of a call with many tokens: some of them for one key head.
@@ -130,7 +148,7 @@ func (at *attend) tokens(w *attendWork, from, to, kv int) {
 	}
 	for split := low / splitLen; split*splitLen < high; split++ {
 		a, b := max(low, split*splitLen), min(high, (split+1)*splitLen)
-		if to-from >= denseTokens {
+		if to-from >= denseTokens && at.codes == nil {
 			at.dense(w, from, to, kv, a, b)
 			continue
 		}
@@ -227,6 +245,10 @@ func (at *attend) weights(state, scores []float32) {
 // one fills the states, ld apart, of a key head's group for token t and positions
 // [a,b), which lie in one span.
 func (at *attend) one(w *attendWork, states []float32, ld, t, kv, a, b int) {
+	if at.codes != nil {
+		at.codes.span(at, &w.codes, states, ld, t, kv, kv+1, a, b, false)
+		return
+	}
 	q, col := at.query(t, kv, 0), kv*at.hd
 	at.pageRows(t, a, b, func(p, row, n int) {
 		at.keys.dot(w.scores[p-a:], splitLen, row, col, n, q, at.hd, at.group, at.hd)
@@ -295,6 +317,10 @@ func (at *attend) span(task, worker int) {
 
 // allHeads is one for all key heads. While it works on a page it asks for the next.
 func (at *attend) allHeads(w *attendWork, t, split, a, b int) {
+	if at.codes != nil {
+		at.codes.span(at, &w.codes, at.parts[(t*at.a.Heads*at.splits+split)*at.stateLen():], at.splits*at.stateLen(), t, 0, at.a.KVHeads, a, b, true)
+		return
+	}
 	at.pageHeads(t, a, b, &at.keys, &at.values, func(p, row, n, kv int) {
 		at.keys.dot(w.scores[kv*at.group*splitLen+p-a:], splitLen, row, kv*at.hd, n, at.query(t, kv, 0), at.hd, at.group, at.hd)
 	})

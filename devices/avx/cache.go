@@ -12,6 +12,7 @@ import (
 
 func (u *unit) cacheKernels() []devices.Kernel {
 	return []devices.Kernel{
+		u.appendCodesKernel(),
 		u.row(devices.Kernel{
 			Name: "kv.append", Op: ops.KVAppendOp.OpDef, Order: "each",
 			Bind: func(c *devices.Call) (devices.Launch, error) {
@@ -36,6 +37,7 @@ func (u *unit) cacheKernels() []devices.Kernel {
 // only.
 func (u *unit) attendKernels() []devices.Kernel {
 	return []devices.Kernel{
+		u.attendCodesKernel(),
 		u.row(devices.Kernel{
 			Name: "attention.cached.split256", Op: ops.CachedAttentionOp.OpDef, Order: "split256",
 			Cost: func(c *devices.Call) float64 {
@@ -48,7 +50,7 @@ func (u *unit) attendKernels() []devices.Kernel {
 			},
 			Scratch: func(c *devices.Call) int {
 				s := &scratch{}
-				u.newAttend(c, s)
+				u.newAttend(c, floatOperands, s)
 				return s.size
 			},
 			Bind: u.bindAttend,

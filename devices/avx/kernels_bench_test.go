@@ -74,10 +74,29 @@ func BenchmarkAttendCold(b *testing.B) {
 	for i := range table.I32() {
 		table.I32()[i] = int32(i)
 	}
-	c := opCase{op: ops.CachedAttentionOp.OpDef, attrs: a, in: []graph.Tensor{floats(2, 1, heads*hd), kc, kc,
-		graph.NewTensor(graph.I32, 1), graph.FromI32([]int32{depth - 1}, 1), table}}
+	q, seq, pos := floats(2, 1, heads*hd), graph.NewTensor(graph.I32, 1), graph.FromI32([]int32{depth - 1}, 1)
+	cache := opCase{op: ops.CachedAttentionOp.OpDef, attrs: a, in: []graph.Tensor{q, kc, kc, seq, pos, table}}
+	bytes := 2 * len(kc.Data)
+	codes, steps := graph.NewTensor(graph.I8, kc.Dims...), floats(3, depth/size, size, kv)
+	for i := range codes.I8() {
+		codes.I8()[i] = int8((i*7919>>5)%255 - 127)
+	}
+	for i, v := range steps.F32() {
+		steps.F32()[i] = max(v, -v) / 40
+	}
+	inCodes := opCase{op: ops.CachedAttentionCodesOp.OpDef, attrs: a, in: []graph.Tensor{q, codes, steps, codes, steps, seq, pos, table}}
+	for _, e := range []graph.DType{graph.F16, graph.I8} {
+		c := cache
+		if e == graph.I8 {
+			c, bytes = inCodes, 2*(len(codes.Data)+len(steps.Data))
+		}
+		attendCold(b, e.String(), c, bytes, layers)
+	}
+}
+
+func attendCold(b *testing.B, name string, c opCase, bytes, layers int) {
 	for _, threads := range []int{1, 2} {
-		b.Run(fmt.Sprintf("threads=%d", threads), func(b *testing.B) {
+		b.Run(fmt.Sprintf("%s/threads=%d", name, threads), func(b *testing.B) {
 			d, err := Device(Options{Threads: threads})
 			if err != nil {
 				b.Skip(err)
@@ -102,7 +121,7 @@ func BenchmarkAttendCold(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric(float64(b.N*layers*2*len(kc.Data))/b.Elapsed().Seconds()/1e9, "GB/s")
+			b.ReportMetric(float64(b.N*layers*bytes)/b.Elapsed().Seconds()/1e9, "GB/s")
 			b.ReportMetric(b.Elapsed().Seconds()*1e6/float64(b.N*layers), "µs/layer")
 		})
 	}

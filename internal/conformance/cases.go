@@ -61,6 +61,9 @@ func Known() map[*graph.OpDef]Op {
 		ops.CachedAttentionOp.OpDef: {cachedAttention, summed},
 		ops.KVAppendOp.OpDef:        {kvAppend, exact},
 
+		ops.CachedAttentionCodesOp.OpDef: {cachedAttentionCodes, Tolerance{Rel: 5e-4, Abs: 1e-5}},
+		ops.KVAppendCodesOp.OpDef:        {kvAppendCodes, exact},
+
 		ops.CrossEntropyOp.OpDef:     {crossEntropy, summed},
 		ops.CrossEntropyGradOp.OpDef: {crossEntropyGrad, summed},
 

@@ -128,6 +128,62 @@ func kvAppend(r *Rand) []Case {
 	return cs
 }
 
+// codeHeads are heads whose channels are a multiple of four, as a cache of codes
+// needs.
+var codeHeads = [][3]int{{1, 1, 4}, {2, 2, 16}, {4, 2, 8}, {4, 1, 64}, {6, 2, 24}, {10, 2, 100}, {20, 5, 128}, {2, 1, 512}}
+
+func cachedAttentionCodes(r *Rand) []Case {
+	var cs []Case
+	for _, h := range codeHeads {
+		for _, n := range []int{1, 3, 17} {
+			size := []int{4, 12, 32}[r.IntN(3)]
+			width := 96 / size
+			table, blocks := r.pages(size, width)
+			a := ops.AttentionAttrs{Heads: h[0], KVHeads: h[1], Window: r.IntN(2) * 5}
+			cs = append(cs, Case{Attrs: a, Rows: []int{0, 5, 6}, In: []graph.Tensor{
+				r.F32(n, h[0]*h[2]), r.codes(blocks, size, h[1]*h[2]), r.steps(blocks, size, h[1]), r.codes(blocks, size, h[1]*h[2]), r.steps(blocks, size, h[1]),
+				r.I32(0, 3, n), r.I32(0, 96, n), table}})
+		}
+	}
+	zero := cs[3]
+	zero.In = append([]graph.Tensor(nil), zero.In...)
+	zero.In[4], zero.Note = graph.NewTensor(graph.F32, zero.In[4].Dims...), "values without a step"
+	return append(cs, zero)
+}
+
+// codes draws what the quantizer of activations makes: -128 is not among it.
+func (r *Rand) codes(dims ...int) graph.Tensor {
+	t := r.I8(dims...)
+	for i, v := range t.I8() {
+		t.I8()[i] = max(v, -127)
+	}
+	return t
+}
+
+func (r *Rand) steps(dims ...int) graph.Tensor {
+	t := graph.NewTensor(graph.F32, dims...)
+	for i := range t.F32() {
+		t.F32()[i] = (0.5 + r.Float32()) / 50
+	}
+	return t
+}
+
+func kvAppendCodes(r *Rand) []Case {
+	var cs []Case
+	for _, h := range codeHeads {
+		for _, n := range []int{0, 1, 2, 19} {
+			const size = 8
+			table, blocks := r.pages(size, 4)
+			seq, pos := r.tokens(n)
+			w := h[1] * h[2]
+			cs = append(cs, Case{Attrs: graph.None{}, In: []graph.Tensor{
+				r.codes(blocks, size, w), r.steps(blocks, size, h[1]), r.codes(blocks, size, w), r.steps(blocks, size, h[1]),
+				r.F32(n, w), r.F32(n, w), seq, pos, table}})
+		}
+	}
+	return cs
+}
+
 func ropeAppend(r *Rand) []Case {
 	var cs []Case
 	for _, h := range heads {

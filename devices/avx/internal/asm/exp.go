@@ -46,6 +46,10 @@ func (isa ISA) Exp(dst, x []float32) { isa.expAffine(dst, x, 1, 0) }
 // expAffine writes dst = e^(x·scale - shift).
 func (isa ISA) expAffine(dst, x []float32, scale, shift float32) {
 	x = x[:len(dst)]
+	if n := len(dst) / 16; isa == AVX512 && n > 0 {
+		expAVX512(&dst[0], &x[0], n, scale, shift)
+		dst, x = dst[16*n:], x[16*n:]
+	}
 	n := isa.vectors(len(dst))
 	if n > 0 {
 		expAVX2(&dst[0], &x[0], n, scale, shift)

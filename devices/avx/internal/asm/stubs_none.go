@@ -216,6 +216,8 @@ func rescaleAddAVX2(dst *float32, acc *int32, res *float32, n int, s float32) { 
 
 func expAVX2(dst *float32, x *float32, n int, scale float32, shift float32) { panic(noAssembly) }
 
+func expAVX512(dst *float32, x *float32, n int, scale float32, shift float32) { panic(noAssembly) }
+
 func adamWAVX2(p *float32, grad *float32, m *float32, v *float32, n int, f *float32) {
 	panic(noAssembly)
 }
@@ -515,3 +517,37 @@ func unpackColsAVX512z1(dst *byte, ldd int, src *byte, stride int, quads int) { 
 func unpackColsAVX512z2(dst *byte, ldd int, src *byte, stride int, quads int) { panic(noAssembly) }
 
 func unpackColsAVX512z3(dst *byte, ldd int, src *byte, stride int, quads int) { panic(noAssembly) }
+
+func codesDot4AVX2(y *float32, ldy int, k *int8, ldk int, q *int16, ldq int, n int, steps *float32, scales *float32, tiles int, ahead int) {
+	panic(noAssembly)
+}
+
+func codesAccum4AVX2(acc *int32, ldacc int, p *int16, ldp int, v *int8, ldv int, n int, passes int, ahead int) {
+	panic(noAssembly)
+}
+
+func codesDot1AVX2(y *float32, ldy int, k *int8, ldk int, q *int16, ldq int, n int, steps *float32, scales *float32, tiles int, ahead int) {
+	panic(noAssembly)
+}
+
+func codesAccum1AVX2(acc *int32, ldacc int, p *int16, ldp int, v *int8, ldv int, n int, passes int, ahead int) {
+	panic(noAssembly)
+}
+
+func codesDot4AVX512(y *float32, ldy int, k *int8, ldk int, q *int16, ldq int, n int, steps *float32, scales *float32, tiles int, ahead int) {
+	panic(noAssembly)
+}
+
+func codesAccum4AVX512(acc *int32, ldacc int, p *int16, ldp int, v *int8, ldv int, n int, passes int, ahead int) {
+	panic(noAssembly)
+}
+
+func codesDot1AVX512(y *float32, ldy int, k *int8, ldk int, q *int16, ldq int, n int, steps *float32, scales *float32, tiles int, ahead int) {
+	panic(noAssembly)
+}
+
+func codesAccum1AVX512(acc *int32, ldacc int, p *int16, ldp int, v *int8, ldv int, n int, passes int, ahead int) {
+	panic(noAssembly)
+}
+
+func quantizeI16AVX2(dst *int16, src *float32, n int, inverse float32) { panic(noAssembly) }

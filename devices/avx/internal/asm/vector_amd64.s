@@ -810,12 +810,12 @@ TEXT ·expAVX2(SB), NOSPLIT, $0-32
 	MOVQ         n+16(FP), DX
 	VBROADCASTSS scale+24(FP), Y0
 	VBROADCASTSS shift+28(FP), Y1
-	VMOVUPS      word42b20000<>+0(SB), Y2
-	VMOVUPS      wordc2d00000<>+0(SB), Y3
-	VMOVUPS      word3fb8aa3b<>+0(SB), Y4
-	VMOVUPS      word3f318000<>+0(SB), Y5
-	VMOVUPS      wordb95e8083<>+0(SB), Y6
-	VMOVUPS      word0000007f<>+0(SB), Y7
+	VBROADCASTSS word42b20000<>+0(SB), Y2
+	VBROADCASTSS wordc2d00000<>+0(SB), Y3
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Y4
+	VBROADCASTSS word3f318000<>+0(SB), Y5
+	VBROADCASTSS wordb95e8083<>+0(SB), Y6
+	VBROADCASTSS word0000007f<>+0(SB), Y7
 	TESTQ        DX, DX
 	JZ           vector_end
 
@@ -983,6 +983,76 @@ DATA word3f000000<>+20(SB)/4, $0x3f000000
 DATA word3f000000<>+24(SB)/4, $0x3f000000
 DATA word3f000000<>+28(SB)/4, $0x3f000000
 GLOBL word3f000000<>(SB), RODATA|NOPTR, $32
+
+// func expAVX512(dst *float32, x *float32, n int, scale float32, shift float32)
+// Requires: AVX, AVX512F
+TEXT ·expAVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+16(FP), DX
+	VBROADCASTSS scale+24(FP), Z0
+	VBROADCASTSS shift+28(FP), Z1
+	VBROADCASTSS word42b20000<>+0(SB), Z2
+	VBROADCASTSS wordc2d00000<>+0(SB), Z3
+	VBROADCASTSS word3fb8aa3b<>+0(SB), Z4
+	VBROADCASTSS word3f318000<>+0(SB), Z5
+	VBROADCASTSS wordb95e8083<>+0(SB), Z6
+	VBROADCASTSS word0000007f<>+0(SB), Z7
+	VBROADCASTSS word39500d01<>+0(SB), Z8
+	VBROADCASTSS word3ab60b61<>+0(SB), Z9
+	VBROADCASTSS word3c088889<>+0(SB), Z10
+	VBROADCASTSS word3d2aaaab<>+0(SB), Z11
+	VBROADCASTSS word3e2aaaab<>+0(SB), Z12
+	VBROADCASTSS word3f000000<>+0(SB), Z13
+	VBROADCASTSS word3f800000<>+0(SB), Z14
+	VBROADCASTSS word3f800000<>+0(SB), Z15
+	TESTQ        DX, DX
+	JZ           vector_end
+
+vector:
+	VMULPS      (CX), Z0, Z16
+	VSUBPS      Z1, Z16, Z16
+	VMINPS      Z16, Z2, Z16
+	VMAXPS      Z16, Z3, Z16
+	VMULPS      Z4, Z16, Z17
+	VRNDSCALEPS $0x08, Z17, Z17
+	VMULPS      Z5, Z17, Z18
+	VSUBPS      Z18, Z16, Z16
+	VMULPS      Z6, Z17, Z18
+	VSUBPS      Z18, Z16, Z18
+	VMOVUPS     Z8, Z19
+	VMULPS      Z18, Z19, Z19
+	VADDPS      Z9, Z19, Z19
+	VMULPS      Z18, Z19, Z19
+	VADDPS      Z10, Z19, Z19
+	VMULPS      Z18, Z19, Z19
+	VADDPS      Z11, Z19, Z19
+	VMULPS      Z18, Z19, Z19
+	VADDPS      Z12, Z19, Z19
+	VMULPS      Z18, Z19, Z19
+	VADDPS      Z13, Z19, Z19
+	VMULPS      Z18, Z19, Z19
+	VADDPS      Z14, Z19, Z19
+	VMULPS      Z18, Z19, Z19
+	VADDPS      Z15, Z19, Z19
+	VCVTPS2DQ   Z17, Z17
+	VPSRAD      $0x01, Z17, Z16
+	VPSUBD      Z16, Z17, Z17
+	VPADDD      Z7, Z16, Z16
+	VPSLLD      $0x17, Z16, Z16
+	VMULPS      Z16, Z19, Z19
+	VPADDD      Z7, Z17, Z17
+	VPSLLD      $0x17, Z17, Z17
+	VMULPS      Z17, Z19, Z19
+	VMOVUPS     Z19, (AX)
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, AX
+	DECQ        DX
+	JNZ         vector
+
+vector_end:
+	VZEROUPPER
+	RET
 
 // func adamWAVX2(p *float32, grad *float32, m *float32, v *float32, n int, f *float32)
 // Requires: AVX

@@ -124,6 +124,11 @@ func rescaleAddAVX2(dst *float32, acc *int32, res *float32, n int, s float32)
 //go:noescape
 func expAVX2(dst *float32, x *float32, n int, scale float32, shift float32)
 
+// expAVX512 writes dst = e^(x·scale - shift) for n vectors of 16.
+//
+//go:noescape
+func expAVX512(dst *float32, x *float32, n int, scale float32, shift float32)
+
 // adamWAVX2 updates n vectors of 8; f points to adamFactors.
 //
 //go:noescape

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"math"
 
 	. "github.com/mmcloughlin/avo/build"
@@ -102,31 +103,49 @@ func elementwise() {
 }
 
 // exp follows exp32 in exp.go operation by operation.
-func exp() {
+func exp(isa string, lanes int, vec func() reg.VecVirtual) {
 	const ln2High = 355.0 / 512
-	emit.Func("expAVX2", "func(dst, x *float32, n int, scale, shift float32)",
-		"expAVX2 writes dst = e^(x·scale - shift) for n vectors of 8.")
+	wide := lanes == 16
+	emit.Func("exp"+isa, "func(dst, x *float32, n int, scale, shift float32)",
+		fmt.Sprintf("exp%s writes dst = e^(x·scale - shift) for n vectors of %d.", isa, lanes))
 	dst, x, n := emit.Ptr("dst"), emit.Ptr("x"), emit.Ptr("n")
-	scale, shift := scalar("scale"), scalar("shift")
-	highest, lowest := constant(float(89)), constant(float(-104))
-	toTwo, high, low := constant(float(math.Log2E)), constant(float(ln2High)), constant(float(math.Ln2-ln2High))
-	bias := constant(word(127))
+	every := func(m Op) reg.VecVirtual {
+		v := vec()
+		VBROADCASTSS(m, v)
+		return v
+	}
+	scale, shift := every(emit.Address(Param("scale"))), every(emit.Address(Param("shift")))
+	highest, lowest := every(float(89)), every(float(-104))
+	toTwo, high, low := every(float(math.Log2E)), every(float(ln2High)), every(float(math.Ln2-ln2High))
+	bias := every(word(127))
+	var coefficients []Op
+	for _, c := range []float32{1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1, 1} {
+		if wide { // registers suffice
+			coefficients = append(coefficients, every(float(c)))
+		} else {
+			coefficients = append(coefficients, float(c))
+		}
+	}
 	emit.Loop("vector", n, func() {
-		v, i, r, p := YMM(), YMM(), YMM(), YMM()
-		VMULPS(at(x, 0), scale, v)
+		v, i, r, p := vec(), vec(), vec(), vec()
+		VMULPS(Mem{Base: x}, scale, v)
 		VSUBPS(shift, v, v)
 		VMINPS(v, highest, v) // in this order a NaN stays
 		VMAXPS(v, lowest, v)
 		VMULPS(toTwo, v, i)
-		VROUNDPS(Imm(8), i, i)
+		if wide {
+			VRNDSCALEPS(Imm(8), i, i)
+		} else {
+			VROUNDPS(Imm(8), i, i)
+		}
 		VMULPS(high, i, r)
 		VSUBPS(r, v, v)
 		VMULPS(low, i, r)
 		VSUBPS(r, v, r)
-		VMOVUPS(float(1.0/5040), p)
-		for _, c := range []float32{1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1, 1} {
+		VMOVUPS(coefficients[0], p)
+		for _, c := range coefficients[1:] {
 			VMULPS(r, p, p)
-			VADDPS(float(c), p, p)
+			VADDPS(c, p, p)
 		}
 		VCVTPS2DQ(i, i)
 		VPSRAD(Imm(1), i, v)
@@ -136,8 +155,8 @@ func exp() {
 			VPSLLD(Imm(23), e, e)
 			VMULPS(e, p, p)
 		}
-		VMOVUPS(p, at(dst, 0))
-		advance(32, x, dst)
+		VMOVUPS(p, Mem{Base: dst})
+		advance(uint32(4*lanes), x, dst)
 	})
 	emit.Ret()
 }
