@@ -7,7 +7,6 @@ import (
 
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/engine"
-	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/internal/cpu"
 	"github.com/trit-ml/trit/passes"
 	"github.com/trit-ml/trit/runtime"
