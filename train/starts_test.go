@@ -1,7 +1,6 @@
 package train_test
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -12,49 +11,13 @@ import (
 
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/graph"
-	"github.com/trit-ml/trit/internal/llamatest"
 	"github.com/trit-ml/trit/internal/safetensors"
 	"github.com/trit-ml/trit/models/adapter"
-	"github.com/trit-ml/trit/models/bitnet158"
 	"github.com/trit-ml/trit/models/checkpoint"
-	"github.com/trit-ml/trit/models/layer"
-	"github.com/trit-ml/trit/models/tokenizer"
 	"github.com/trit-ml/trit/runtime"
 	"github.com/trit-ml/trit/train"
 	"github.com/trit-ml/trit/train/data"
 )
-
-// llamaFolder writes a random Llama model without quantization, with a tokenizer
-// of bytes, as transformers would.
-func llamaFolder(t testing.TB, kv int, tied bool) string {
-	t.Helper()
-	dir := t.TempDir()
-	llamatest.Model{Vocab: 258, Hidden: 32, FFN: 64, Layers: 2, Heads: 2, KVHeads: kv, Theta: 10000, Eps: 1e-6, Tied: tied, Std: 0.1, Seed: 3}.Write(t, dir)
-	tok, err := tokenizer.NewBytes("<|end_of_text|>", "<|eot_id|>")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := tok.Save(dir); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-// from is a run that begins with a checkpoint.
-func from(t testing.TB, base string, dev devices.Device) train.Config {
-	c := tiny(filepath.Join(t.TempDir(), "run"), texts(t), dev)
-	c.From, c.Model = base, checkpoint.Config{}
-	c.Optimizer.Schedule.Peak = 3e-3
-	return c
-}
-
-func run(t *testing.T, c train.Config) curve {
-	t.Helper()
-	got := newCurve()
-	tr, err := train.New(c)
-	follow(t, tr, err, got, 0)
-	return got
-}
 
 // TestConvert trains a ternary model from a Llama folder: it starts far below
 // chance if the norms are set by what passes through them, the loss falls, and
@@ -105,7 +68,7 @@ func TestConvertedNorms(t *testing.T) {
 	plain := c
 	plain.Plain, plain.Dir = true, filepath.Join(t.TempDir(), "plain")
 	run(t, c)
-	w := tensorsAt(t, filepath.Join(c.Dir, "checkpoints", "step-00000000", "model"))
+	w := tensors(t, filepath.Join(c.Dir, "checkpoints", "step-00000000", "model"))
 	for _, name := range []string{"model.layers.0.self_attn.attn_sub_norm.weight", "model.layers.1.mlp.ffn_sub_norm.weight"} {
 		g := w[name]
 		if len(g) == 0 || g[0] <= 0 || g[0] == 1 || g[0] != g[len(g)-1] {
@@ -121,58 +84,6 @@ func TestConvertedNorms(t *testing.T) {
 	}
 	tr, err := train.Resume(plain.Dir, func(c *train.Config) { c.Device, c.Steps = fast(t, 2), 2 })
 	follow(t, tr, err, newCurve(), 0)
-}
-
-func tensorsAt(t *testing.T, dir string) map[string][]float32 {
-	t.Helper()
-	f, err := safetensors.Open(filepath.Join(dir, "model.safetensors"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	m := map[string][]float32{}
-	for _, info := range f.Tensors {
-		x, err := f.Tensor(info.Name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m[info.Name] = append([]float32(nil), x.F32()...)
-	}
-	return m
-}
-
-// chats writes conversations with an answer that can be learned.
-func chats(t testing.TB, n int) string {
-	t.Helper()
-	var b strings.Builder
-	for i := range n {
-		fmt.Fprintf(&b, `{"messages":[{"role":"user","content":"%d?"},{"role":"assistant","content":"%s"}]}`+"\n", i, strings.Repeat("ab", 1+i%3))
-	}
-	path := filepath.Join(t.TempDir(), "chat.jsonl")
-	if err := os.WriteFile(path, []byte(b.String()), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// ternaryBase is a small ternary run to start from, and its packed form.
-func ternaryBase(t *testing.T, dev devices.Device) (masters, packed string) {
-	t.Helper()
-	c := from(t, llamaFolder(t, 1, true), dev)
-	c.Steps = 30
-	run(t, c)
-	packed = filepath.Join(t.TempDir(), "packed")
-	if err := train.Export(t.Context(), c.Dir, packed, train.ExportOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	return c.Dir, packed
-}
-
-func tuning(t *testing.T, base, talks string, dev devices.Device) train.Config {
-	c := from(t, base, dev)
-	c.Data = data.Config{Path: talks, Format: data.Chat, Holdout: 0.2}
-	c.Window, c.Steps = 64, 30
-	return c
 }
 
 // TestSupervised fine-tunes on conversations: the loss falls, and a run that is
@@ -298,7 +209,7 @@ func TestDistill(t *testing.T) {
 		t.Errorf("divergence %v to %v", objective[1], objective[30])
 	}
 	// The teacher is neither trained nor saved.
-	if w := tensorsAt(t, c.Dir); len(w) != 2+1+2*11 {
+	if w := tensors(t, c.Dir); len(w) != 2+1+2*11 {
 		t.Errorf("%d tensors saved", len(w))
 	}
 }
@@ -338,12 +249,6 @@ func TestStartRefusals(t *testing.T) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
-}
-
-// mastersOf is a run folder with masters.
-func mastersOf(t *testing.T, dev devices.Device) string {
-	masters, _ := ternaryBase(t, dev)
-	return masters
 }
 
 // testPacked compares per-sample losses of a batch whose row several
@@ -420,25 +325,38 @@ func score(t *testing.T, e *train.Evaluator, w map[string]graph.Tensor, b *data.
 	return s.Nats
 }
 
-func declareModel(m checkpoint.Config) train.Declare {
-	return func(b *graph.Builder, tok layer.Tokens) graph.Value { return bitnet158.Declare(b, m, tok) }
-}
-
-// TestAccumulatedStarts: adapters and a teacher give the same step cut into
-// micro-batches.
-func TestAccumulatedStarts(t *testing.T) {
-	dev := fast(t, 1)
-	base, _ := ternaryBase(t, dev)
-	c := from(t, base, dev)
-	c.LoRA = train.LoRA{Rank: 2}
-	c.Distill = train.Distill{Teacher: base, Temperature: 1, CrossEntropy: 1, Logits: 1, Layer: -1}
-	c.Steps, c.JoinDocuments = 3, true
-	cut := c
-	cut.Dir, cut.Scale.Accumulate = filepath.Join(t.TempDir(), "cut"), 2
-	whole, parts := run(t, c), run(t, cut)
+// TestSpreadStarts: adapters and a teacher give the same step cut into
+// micro-batches, and on two ranks the same bits as in two micro-batches.
+func TestSpreadStarts(t *testing.T) {
+	base, _ := ternaryBase(t, fast(t, 1))
+	train2 := func(n int, accumulate int, shard bool) (curve, map[string][]float32) {
+		c := from(t, base, nil)
+		c.LoRA = train.LoRA{Rank: 2}
+		c.Distill = train.Distill{Teacher: base, Temperature: 1, CrossEntropy: 1, Logits: 1, Layer: -1}
+		c.Steps, c.JoinDocuments, c.Optimizer.Clip = 3, true, 0
+		c.Scale.Accumulate, c.Scale.Shard = accumulate, shard
+		got := newCurve()
+		runRanks(t, n, 0, got, func(change func(*train.Config)) (*train.Trainer, error) {
+			c := c
+			change(&c)
+			return train.New(c)
+		})
+		return got, adapters(t, c.Dir)
+	}
+	whole, _ := train2(1, 1, false)
+	parts, want := train2(1, 2, false)
 	for step, loss := range whole.Loss {
 		if d := loss - parts.Loss[step]; d > 1e-4 || d < -1e-4 {
 			t.Errorf("step %d: loss %v, in micro-batches %v", step, loss, parts.Loss[step])
+		}
+	}
+	for _, shard := range []bool{false, true} {
+		ranks, got := train2(2, 0, shard)
+		if d := cmp.Diff(parts.Loss, ranks.Loss); d != "" || len(ranks.Loss) != 3 {
+			t.Errorf("on ranks, sharded %v: other losses: %s", shard, d)
+		}
+		if d := cmp.Diff(want, got); d != "" || len(want) == 0 {
+			t.Errorf("on ranks, sharded %v: other adapters: %.300s", shard, d)
 		}
 	}
 }

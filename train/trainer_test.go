@@ -1,9 +1,7 @@
 package train_test
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -12,89 +10,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/graph"
-	"github.com/trit-ml/trit/internal/safetensors"
 	"github.com/trit-ml/trit/models/checkpoint"
 	"github.com/trit-ml/trit/models/layer"
 	"github.com/trit-ml/trit/models/tokenizer"
 	"github.com/trit-ml/trit/ops"
 	"github.com/trit-ml/trit/train"
 )
-
-// texts writes a small corpus and returns its folder.
-func texts(t testing.TB) string {
-	t.Helper()
-	dir := t.TempDir()
-	for i := range 12 {
-		var b strings.Builder
-		fmt.Fprintf(&b, "package p%d\n\n", i)
-		for j := range 20 {
-			fmt.Fprintf(&b, "func f%d(x int) int {\n\treturn x + %d\n}\n\n", j, i*j)
-		}
-		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("f%d.go", i)), []byte(b.String()), 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
-
-// tiny is a run of a few seconds at most.
-func tiny(dir, data string, dev devices.Device) train.Config {
-	c := train.Default()
-	c.Dir, c.Data.Path, c.Device = dir, data, dev
-	c.Data.Holdout = 0.2
-	c.Tokenizer = train.Tokenizer{Kind: train.Bytes}
-	c.Model = checkpoint.Config{
-		ModelType: "bitnet", Vocab: 1, Hidden: 32, FFN: 64, Layers: 2, Heads: 2, KVHeads: 1, HeadDim: 16,
-		Act: checkpoint.ReLU2, SubNorm: true, Tied: true, NormEps: 1e-5, Theta: 10000, BOS: -1, Pad: -1, Elem: graph.F32,
-	}
-	c.Rows, c.Window, c.Steps = 2, 24, 12
-	c.ValidateEvery, c.ValidateWindows, c.SaveEvery, c.Keep = 5, 4, 4, 2
-	c.Optimizer.Schedule.Warmup = 2
-	return c
-}
-
-// curve is what must be equal bit for bit between two runs.
-type curve struct {
-	Loss, Norm, LR map[int]float64
-	Valid          map[int]train.Validated
-}
-
-func newCurve() curve {
-	return curve{map[int]float64{}, map[int]float64{}, map[int]float64{}, map[int]train.Validated{}}
-}
-
-func (c curve) add(e train.Event) {
-	switch e.Kind {
-	case train.Stepped:
-		c.Loss[e.Step], c.Norm[e.Step], c.LR[e.Step] = e.Loss, e.GradNorm, e.LR
-	case train.Scored:
-		c.Valid[e.Step] = e.Valid
-	}
-}
-
-// follow runs t until it ends, or until cancel is called by then.
-func follow(t *testing.T, tr *train.Trainer, err error, c curve, until int) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	err = tr.Run(ctx, func(e train.Event) {
-		c.add(e)
-		if e.Kind == train.Warned {
-			t.Error(e)
-		}
-		if e.Kind == train.Stepped && e.Step == until {
-			cancel()
-		}
-	})
-	if until > 0 && !errors.Is(err, context.Canceled) || until == 0 && err != nil {
-		t.Fatalf("stopped at %d: %v", until, err)
-	}
-}
 
 // TestRunsAreEqual: two runs with one seed, and a third that is stopped and
 // resumed at several places, give the same bits.
@@ -144,25 +66,6 @@ func TestRunsAreEqual(t *testing.T) {
 			}
 		})
 	}
-}
-
-// tensors reads a run folder's weights as transformers would.
-func tensors(t *testing.T, dir string) map[string][]float32 {
-	t.Helper()
-	f, err := safetensors.Open(filepath.Join(dir, "model.safetensors"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	m := map[string][]float32{}
-	for _, info := range f.Tensors {
-		x, err := f.Tensor(info.Name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m[info.Name] = append([]float32(nil), x.F32()...)
-	}
-	return m
 }
 
 // TestOverfit: a tiny model learns a text by heart, ternary and plain, from a

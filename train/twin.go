@@ -57,6 +57,9 @@ func NewTwins(cfg Config, twin Twin) (*Twins, error) {
 	if err := t.check(); err != nil {
 		return nil, err
 	}
+	if t.rank() > 0 {
+		return t, nil // rank 0 looks, before it writes there
+	}
 	path := filepath.Join(cfg.Dir, twinFile)
 	if err := readJSON(path, &savedTwin{}); !errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.Join(fmt.Errorf("train: %s holds a comparison: resume it or choose another folder", cfg.Dir), err)
@@ -92,15 +95,17 @@ func ResumeTwins(dir string, change func(*Config)) (*Twins, error) {
 	return t, t.check()
 }
 
+func (t *Twins) rank() int {
+	rank, _ := t.cfg.Scale.ranks()
+	return rank
+}
+
 // Config returns the settings of the ternary runs and what the twins differ in.
 func (t *Twins) Config() (Config, Twin) { return t.cfg, t.twin }
 
 func (t *Twins) check() error {
 	if t.cfg.Plain {
 		return errors.New("train: a comparison trains both models: leave plain out")
-	}
-	if _, size := t.cfg.Scale.ranks(); size > 1 {
-		return fmt.Errorf("train: a comparison trains its runs one after the other in one process, not on %d ranks", size)
 	}
 	seen := map[uint64]bool{}
 	for _, s := range t.twin.Seeds {
@@ -160,16 +165,14 @@ func (t *Twins) runs() (runs []twinRun) {
 // and gap.txt after each pair. events gets the name of the run with each event;
 // it may be nil. When ctx is cancelled the run under way writes a checkpoint, and
 // [ResumeTwins] goes on from there.
+//
+// With several ranks each run is trained on all of them. Rank 0 says what is done
+// and returns the gap; the others return nil.
 func (t *Twins) Run(ctx context.Context, events func(run string, e Event)) (*Gap, error) {
-	if err := os.MkdirAll(t.cfg.Dir, 0o777); err != nil {
-		return nil, fmt.Errorf("train: %w", err)
-	}
-	saved := savedTwin{Format: progressFormat, Twin: t.twin, Config: t.cfg, Custom: t.cfg.Declare != nil}
-	if t.cfg.Model.Hidden != 0 {
-		saved.Model = &t.cfg.Model
-	}
-	if err := writeJSON(filepath.Join(t.cfg.Dir, twinFile), saved); err != nil {
-		return nil, fmt.Errorf("train: %w", err)
+	if t.rank() == 0 {
+		if err := t.save(); err != nil {
+			return nil, fmt.Errorf("train: %w", err)
+		}
 	}
 	var gap *Gap
 	var done []TwinRun
@@ -180,7 +183,7 @@ func (t *Twins) Run(ctx context.Context, events func(run string, e Event)) (*Gap
 		}
 		r.Steps, r.Last, r.Best, r.data, r.at = p.Step, *p.Last, *p.Best, p.Data, p.Position
 		done = append(done, r.TwinRun)
-		if !r.Plain {
+		if !r.Plain || t.rank() > 0 {
 			continue
 		}
 		if gap, err = t.gap(done); err != nil {
@@ -193,18 +196,32 @@ func (t *Twins) Run(ctx context.Context, events func(run string, e Event)) (*Gap
 	return gap, nil
 }
 
+// save writes twin.json.
+func (t *Twins) save() error {
+	if err := os.MkdirAll(t.cfg.Dir, 0o777); err != nil {
+		return err
+	}
+	saved := savedTwin{Format: progressFormat, Twin: t.twin, Config: t.cfg, Custom: t.cfg.Declare != nil}
+	if t.cfg.Model.Hidden != 0 {
+		saved.Model = &t.cfg.Model
+	}
+	return writeJSON(filepath.Join(t.cfg.Dir, twinFile), saved)
+}
+
 // one trains a run to its end, if it is not there yet.
 func (t *Twins) one(ctx context.Context, r twinRun, events func(string, Event)) (*progress, error) {
-	s, _, err := newest(r.cfg.Dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	p, err := t.agreed(func() (*progress, error) { return reached(r) })
+	if err != nil {
 		return nil, err
 	}
-	if err != nil || s.Step < r.cfg.Steps {
+	if p == nil || p.Step < r.cfg.Steps {
 		var tr *Trainer
-		if s == nil {
+		if p == nil {
 			tr, err = New(r.cfg)
 		} else {
-			tr, err = Resume(r.cfg.Dir, func(c *Config) { c.Device, c.Declare = r.cfg.Device, r.cfg.Declare })
+			tr, err = Resume(r.cfg.Dir, func(c *Config) {
+				c.Device, c.Declare, c.Scale.Ranks = r.cfg.Device, r.cfg.Declare, r.cfg.Scale.Ranks
+			})
 		}
 		if err != nil {
 			return nil, err
@@ -217,9 +234,64 @@ func (t *Twins) one(ctx context.Context, r twinRun, events func(string, Event)) 
 		if err != nil {
 			return nil, err
 		}
-		if s, _, err = newest(r.cfg.Dir); err != nil {
-			return nil, err
+	}
+	return t.agreed(func() (*progress, error) { return finished(ctx, r) })
+}
+
+// agreed is what look finds on rank 0, on every rank: the others may see its files
+// before or after it changes them.
+func (t *Twins) agreed(look func() (*progress, error)) (*progress, error) {
+	if _, size := t.cfg.Scale.ranks(); size == 1 {
+		return look()
+	}
+	var seen struct {
+		Progress *progress
+		Err      string
+	}
+	var text []byte
+	var bad error
+	if t.rank() == 0 {
+		if seen.Progress, bad = look(); bad != nil {
+			seen.Err = bad.Error()
 		}
+		var err error
+		if text, err = json.Marshal(seen); err != nil {
+			return nil, fmt.Errorf("train: %w", err)
+		}
+	}
+	text, err := t.cfg.Scale.broadcast(text)
+	if err != nil {
+		return nil, err
+	}
+	if t.rank() == 0 {
+		return seen.Progress, bad
+	}
+	if err := json.Unmarshal(text, &seen); err != nil {
+		return nil, fmt.Errorf("train: from rank 0: %w", err)
+	}
+	if seen.Err != "" {
+		return nil, fmt.Errorf("rank 0: %s", seen.Err)
+	}
+	return seen.Progress, nil
+}
+
+// reached is how far a run has come, nil if it has not begun.
+func reached(r twinRun) (*progress, error) {
+	s, _, err := newest(r.cfg.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &s.progress, nil
+}
+
+// finished is the last state of a run that is trained to its end.
+func finished(ctx context.Context, r twinRun) (*progress, error) {
+	s, _, err := newest(r.cfg.Dir)
+	if err != nil {
+		return nil, err
 	}
 	if s.Last == nil || s.Last.Step != s.Step {
 		// It was stopped between its last step and the validation.

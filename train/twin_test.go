@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/trit-ml/trit/devices/inprocess"
 	"github.com/trit-ml/trit/models/checkpoint"
 	"github.com/trit-ml/trit/train"
 )
@@ -119,6 +121,67 @@ func TestTwins(t *testing.T) {
 		if stop.run == "seed-2-ternary" && (trained["seed-5-plain"] || !trained["seed-2-plain"]) {
 			t.Errorf("resumed, it trained %v", trained)
 		}
+	}
+}
+
+// TestTwinsOnRanks: a comparison on two ranks, stopped and resumed there, writes
+// what one process writes that accumulates as many micro-batches.
+func TestTwinsOnRanks(t *testing.T) {
+	data := texts(t)
+	twin := train.Twin{Seeds: []uint64{3}}
+	config := func(dir string) train.Config {
+		cfg := tiny(filepath.Join(t.TempDir(), dir), data, portable(t, 1))
+		cfg.Steps, cfg.ValidateEvery, cfg.SaveEvery, cfg.Optimizer.Clip = 4, 2, 2, 0
+		return cfg
+	}
+	alone := config("alone")
+	alone.Scale.Accumulate = 2
+	tw, err := train.NewTwins(alone, twin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := tw.Run(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := config("ranks")
+	var got *train.Gap
+	for _, stop := range []int{3, 0} {
+		gaps, errs := make([]*train.Gap, 2), make([]error, 2)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for i, comm := range inprocess.Group(2) {
+			wg.Go(func() {
+				own := cfg
+				own.Device, own.Scale.Ranks = portable(t, 1), comm
+				tw, err := train.NewTwins(own, twin)
+				if stop == 0 {
+					tw, err = train.ResumeTwins(own.Dir, func(c *train.Config) { c.Device, c.Scale.Ranks = own.Device, comm })
+				}
+				if err == nil {
+					gaps[i], err = tw.Run(ctx, func(run string, e train.Event) {
+						if run == "seed-3-plain" && e.Kind == train.Stepped && e.Step == stop {
+							cancel()
+						}
+					})
+				}
+				if errs[i] = err; err != nil {
+					comm.Leave()
+				}
+			})
+		}
+		wg.Wait()
+		cancel()
+		if err := errors.Join(errs...); err != nil && (stop == 0 || !errors.Is(err, context.Canceled)) {
+			t.Fatal(err)
+		}
+		if gaps[1] != nil {
+			t.Error("rank 1 returns a gap")
+		}
+		got = gaps[0]
+	}
+	if d := cmp.Diff(want.Loss, got.Loss); d != "" {
+		t.Errorf("the gap differs: %s", d)
 	}
 }
 

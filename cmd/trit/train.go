@@ -83,8 +83,8 @@ func (c *trainCmd) Run(e *env) error {
 	}
 	defer dev.Close()
 	if c.Twin {
-		cfg.Device = dev
-		return c.twins(e, &cfg)
+		cfg.Device, cfg.Scale.Ranks = dev, ranks.communicator()
+		return ranks.end(c.twins(e, &cfg))
 	}
 	p := newProgress(e.err, c.LogEvery)
 	err = c.train(e.ctx, cfg, dev, ranks.communicator(), p.event)

@@ -38,8 +38,13 @@ func (c *trainCmd) twins(e *env, cfg *runfile.Run) error {
 		p.close()
 	}
 	if err != nil {
-		whatNext(e, err, cfg.Dir, "--twin ")
+		if cfg.Scale.Ranks == nil || cfg.Scale.Ranks.Rank() == 0 {
+			whatNext(e, err, cfg.Dir, "--twin ")
+		}
 		return err
+	}
+	if gap == nil { // another rank than 0
+		return nil
 	}
 	fmt.Fprintf(e.out, "%s\nwritten to %s and gap.txt beside it\n", gap, filepath.Join(cfg.Dir, "gap.json"))
 	return nil
@@ -48,7 +53,9 @@ func (c *trainCmd) twins(e *env, cfg *runfile.Run) error {
 // resumeTwins refuses flags that say something else than the comparison began
 // with: half of its runs would be of one kind and half of another.
 func (c *trainCmd) resumeTwins(cfg *runfile.Run) (*train.Twins, error) {
-	t, err := train.ResumeTwins(cfg.Dir, func(saved *train.Config) { saved.Device = cfg.Device })
+	t, err := train.ResumeTwins(cfg.Dir, func(saved *train.Config) {
+		saved.Device, saved.Scale.Ranks = cfg.Device, cfg.Scale.Ranks
+	})
 	if err != nil {
 		return nil, err
 	}

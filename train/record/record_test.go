@@ -138,7 +138,7 @@ func FuzzParse(f *testing.F) {
 		}
 		for i, r := range d.Rows {
 			if slices.ContainsFunc(r, func(c string) bool { return strings.Contains(c, "\r") }) {
-				t.Skip()
+				t.Skip("a line break inside a cell is written as another one")
 			}
 			if err := tab.Append(d.Steps[i], r[1:]...); err != nil {
 				t.Fatal(err)
