@@ -124,6 +124,9 @@ func Train(o TrainOptions) Pipeline {
 	} else {
 		p = append(p, o.update(o.AdamW)...)
 	}
+	if slices.Contains(o.Fused, bitlinear.GLUSubLNGradOp.OpDef) {
+		p = append(p, Regate())
+	}
 	return append(p, Lowered(o.Integer, o.BF16, o.Fused...)...)
 }
 
@@ -192,6 +195,9 @@ var Order = []Constraint{
 	{"grad", "integer-forward", "products of codes have no gradient"},
 	{"fold-transposes", "integer-forward", "it knows one form of a product, that in which weights are stored"},
 	{"integer-forward", "fuse", "the products of codes are what is fused with their scales and residuals"},
+	{"grad", "regate", "it copies what gradients read"},
+	{"cse", "regate", "equal nodes would be merged again"},
+	{"regate", "fuse", "the values inside a fused op must not escape"},
 	{"grad", "fuse", "a fused op could not be differentiated"},
 	{"optimizer", "dce", "forward values that no gradient needs are dropped only when it is known what is needed"},
 }

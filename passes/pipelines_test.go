@@ -10,6 +10,7 @@ import (
 	"github.com/trit-ml/trit/models/bitnet158"
 	"github.com/trit-ml/trit/models/layer"
 	"github.com/trit-ml/trit/ops"
+	"github.com/trit-ml/trit/ops/bitlinear"
 	"github.com/trit-ml/trit/ops/collective"
 	"github.com/trit-ml/trit/passes"
 )
@@ -30,6 +31,7 @@ func pipelines() map[string]passes.Pipeline {
 		"train dropout":      passes.Train(passes.TrainOptions{AdamW: adam, BF16: true, Integer: true, Dropout: passes.DropoutOptions{P: 0.2, Seed: 3, After: []string{"_proj.weight"}}}),
 		"train bf16 plain":   passes.Train(passes.TrainOptions{AdamW: adam, BF16: true, Plain: true, Spread: passes.Spread{Accumulate: true}}),
 		"train bf16 warm":    passes.Train(passes.TrainOptions{AdamW: adam, BF16: true, Warm: true}),
+		"train fused":        passes.Train(passes.TrainOptions{AdamW: adam, BF16: true, Fused: bitlinear.FusedTraining()}),
 		"eval":               passes.Eval(false),
 	}
 }

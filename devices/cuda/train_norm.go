@@ -115,29 +115,61 @@ func (d *Device) normKernels() []devices.Kernel {
 			InPlace: []graph.Update{{In: 0, Out: 0}, {In: 2, Out: 0}, {In: 3, Out: 0}}, Scratch: normGradScratch, Cost: d.memoryCost,
 			Bind: func(c *devices.Call) (devices.Launch, error) { return d.normGrad(c, "rmsnorm_grad_add", c.In[3]) },
 		},
+		{
+			Name: "relu2_glu_subln_fake.float", Op: bitlinear.GLUSubLNFakeOp.OpDef, Needs: sm80, BF16: true, Accept: accept, InPlace: inPlaceOfEither, Cost: d.memoryCost,
+			Bind: func(c *devices.Call) (devices.Launch, error) {
+				a, x := c.Attrs.(bitlinear.NormQuantAttrs), c.In[0]
+				rows, width, group := size(x)
+				return d.bind(inPacks("glu_fake", x), groups(x), x, c.In[1], c.In[2], c.Out[0], rows, width, group, a.Eps, a.QMax())
+			},
+		},
+		{
+			Name: "relu2_glu_subln_grad.float", Op: bitlinear.GLUSubLNGradOp.OpDef, Needs: sm80, BF16: true, Accept: shortRows(maxGradGroup),
+			InPlace: []graph.Update{{In: 0, Out: 0}, {In: 1, Out: 1}, {In: 3, Out: 0}, {In: 3, Out: 1}}, Scratch: normGradScratch, Cost: d.memoryCost,
+			Bind: func(c *devices.Call) (devices.Launch, error) {
+				x, sh := c.In[0], gradShape(c.In[0])
+				rows, width, group := size(x)
+				l, err := d.bind(inPacks("glu_grad", x), sh, x, c.In[1], c.In[2], c.In[3], c.Out[0], c.Out[1], c.Scratch, rows, width, group, c.Attrs.(ops.NormAttrs).Eps)
+				if err != nil {
+					return nil, err
+				}
+				gain, err := d.columnSum(c.Scratch, c.Out[2], sh.blocks)
+				return inOrder(err, l, gain)
+			},
+		},
 	}
 }
 
 // normGrad is a norm's gradient: the rows', then the gain's from what the blocks
 // left. more are operands between dy and dx.
 func (d *Device) normGrad(c *devices.Call, fn string, more ...devices.Operand) (devices.Launch, error) {
-	x, width := c.In[0], c.In[0].Last()
-	group, threads := rowGroup(x), 256
-	if group > 32 {
-		threads = group
-	}
-	blocks := gradBlocks(x)
+	x, sh := c.In[0], gradShape(c.In[0])
 	args := []any{x, c.In[1], c.In[2]}
 	for _, m := range more {
 		args = append(args, m)
 	}
-	args = append(args, c.Out[0], c.Scratch, int32(x.Rows()), int32(width), int32(group), c.Attrs.(ops.NormAttrs).Eps)
-	rows, err := d.bind(inPacks(fn, x), shape{blocks: blocks, threads: threads, shared: threads / group * width * 4}, args...)
+	args = append(args, c.Out[0], c.Scratch, int32(x.Rows()), int32(x.Last()), int32(rowGroup(x)), c.Attrs.(ops.NormAttrs).Eps)
+	rows, err := d.bind(inPacks(fn, x), sh, args...)
 	if err != nil {
 		return nil, err
 	}
-	gain, err := d.bind("column_sum", shape{blocks: (width + 31) / 32, threads: 512, shared: 8 * 512}, c.Scratch, c.Out[1], int32(blocks), int32(width))
+	gain, err := d.columnSum(c.Scratch, c.Out[1], sh.blocks)
 	return inOrder(err, rows, gain)
+}
+
+// gradShape is the grid of a norm's gradient, with shared memory for the sums of
+// each group of a block.
+func gradShape(x devices.Operand) shape {
+	group, threads := rowGroup(x), 256
+	if group > 32 {
+		threads = group
+	}
+	return shape{blocks: gradBlocks(x), threads: threads, shared: threads / group * x.Last() * 4}
+}
+
+// columnSum adds up the rows that blocks left in scratch.
+func (d *Device) columnSum(part, y devices.Operand, blocks int) (devices.Launch, error) {
+	return d.bind("column_sum", shape{blocks: (y.Len() + 31) / 32, threads: 512, shared: 8 * 512}, part, y, int32(blocks), int32(y.Len()))
 }
 
 // inOrder makes one launch of several, unless one of them failed to bind.

@@ -45,6 +45,8 @@ func functions(m map[*graph.OpDef]Op) {
 	m[ops.RelationGradOp.OpDef] = Op{relationGrad, cancelled}
 	m[bitlinear.SubLNFakeOp.OpDef] = Op{sublnFake, Tolerance{Rel: 0.02}} // a code off by one
 	m[bitlinear.NormGradAddOp.OpDef] = Op{normGradAdd, summed}
+	m[bitlinear.GLUSubLNFakeOp.OpDef] = Op{gluSublnQuant, Tolerance{Rel: 0.02}}
+	m[bitlinear.GLUSubLNGradOp.OpDef] = Op{gluGrad, Tolerance{Rel: 2e-5, Abs: 1e-5}}
 }
 
 func comparisons(r *Rand) []Case {
@@ -158,4 +160,10 @@ func normGradAdd(r *Rand) []Case {
 		cs[i].In = append(cs[i].In, r.F32(cs[i].In[0].Dims...))
 	}
 	return cs
+}
+
+func gluGrad(r *Rand) []Case {
+	return overMatrices(func(n, d int) Case {
+		return Case{Attrs: ops.NormAttrs{Eps: 1e-5}, In: []graph.Tensor{r.F32(n, d), r.F32(n, d), r.F32(d), r.F32(n, d)}}
+	})
 }

@@ -81,8 +81,12 @@ func cases() map[string][]opcheck.Case {
 			{Attrs: bitlinear.FakeCastAttrs{Scale: "absmean", To: "bf16"}, In: []graph.Tensor{f(n, k)}},
 			{Attrs: bitlinear.FakeCastAttrs{Scale: "absmean", Group: 5, To: "bf16"}, In: []graph.Tensor{f(n, k)}},
 		},
-		"fused.embedding_cast": {{Attrs: narrow, In: []graph.Tensor{f(12, k), opcheck.Ints(r, 12, rows)}, Sym: rows}},
-		"fused.subln_fake":     {{Attrs: norm, In: []graph.Tensor{f(rows, k), f(k)}, Sym: rows}},
+		"fused.embedding_cast":       {{Attrs: narrow, In: []graph.Tensor{f(12, k), opcheck.Ints(r, 12, rows)}, Sym: rows}},
+		"fused.relu2_glu_subln_fake": {{Attrs: norm, In: []graph.Tensor{f(rows, k), f(rows, k), f(k)}, Sym: rows}},
+		"fused.relu2_glu_subln_grad": {{
+			Attrs: ops.NormAttrs{Eps: 1e-5}, In: []graph.Tensor{f(rows, k), f(rows, k), f(k), f(rows, k)}, Sym: rows,
+		}},
+		"fused.subln_fake": {{Attrs: norm, In: []graph.Tensor{f(rows, k), f(k)}, Sym: rows}},
 		"fused.rmsnorm_grad_add": {{
 			Attrs: ops.NormAttrs{Eps: 1e-5}, In: []graph.Tensor{f(rows, k), f(k), f(rows, k), f(rows, k)}, Sym: rows,
 		}},
@@ -134,6 +138,16 @@ var primitives = map[string]func(attrs any, in []graph.Value) []graph.Value{
 	},
 	"fused.bitlinear3": func(_ any, in []graph.Value) []graph.Value {
 		return append(append(intLinear(in, 2), intLinear(in, 4)...), intLinear(in, 6)...)
+	},
+	"fused.relu2_glu_subln_fake": func(attrs any, in []graph.Value) []graph.Value {
+		m := ops.Mul(ops.ReLU2(in[0]), in[1])
+		return []graph.Value{ops.FakeQuant(ops.RMSNorm(m, in[2], attrs.(bitlinear.NormQuantAttrs).Eps), ops.Int8)}
+	},
+	"fused.relu2_glu_subln_grad": func(attrs any, in []graph.Value) []graph.Value {
+		r := ops.ReLU2(in[0])
+		out := ops.RMSNormGradOp.Emit(attrs.(ops.NormAttrs), ops.Mul(r, in[1]), in[2], in[3])
+		dgate := ops.ReLU2GradOp.One(graph.None{}, in[0], ops.Mul(out[0], in[1]))
+		return []graph.Value{dgate, ops.Mul(out[0], r), out[1]}
 	},
 	"fused.subln_fake": func(attrs any, in []graph.Value) []graph.Value {
 		return []graph.Value{ops.FakeQuant(ops.RMSNorm(in[0], in[1], attrs.(bitlinear.NormQuantAttrs).Eps), ops.Int8)}

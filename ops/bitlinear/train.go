@@ -9,8 +9,37 @@ import (
 // goes into reading and writing memory, in the order in which the fuse pass tries
 // them.
 func FusedTraining() []*graph.OpDef {
-	return []*graph.OpDef{SubLNFakeOp.OpDef, NormGradAddOp.OpDef}
+	return []*graph.OpDef{GLUSubLNGradOp.OpDef, GLUSubLNFakeOp.OpDef, SubLNFakeOp.OpDef, NormGradAddOp.OpDef}
 }
+
+// GLUSubLNFakeOp is everything between the up and the down projection, in floats.
+var GLUSubLNFakeOp = graph.Define(graph.Def[NormQuantAttrs]{
+	Name: "fused.relu2_glu_subln_fake", Doc: "quant.fake(rmsnorm(relu2(gate) * up, g))",
+	Phases: graph.Training,
+	Uses:   []*graph.OpDef{ops.ReLU2Op.OpDef, ops.MulOp.OpDef, ops.RMSNormOp.OpDef, ops.FakeQuantOp.OpDef},
+	Body: `(%gate, %up, %g) -> (%y) {
+		%r = relu2(%gate)
+		%m = mul(%r, %up)
+		%n = rmsnorm(%m, %g) {eps=$eps}
+		%y = quant.fake(%n) {bits=$bits, round=$round}
+	}`,
+})
+
+// GLUSubLNGradOp is the gradient of the gated unit and its norm. It computes the
+// unit again, so that neither it nor its parts are kept; see passes.Regate.
+var GLUSubLNGradOp = graph.Define(graph.Def[ops.NormAttrs]{
+	Name: "fused.relu2_glu_subln_grad", Doc: "gradients of rmsnorm(relu2(gate) * up, g)",
+	Phases: graph.Training,
+	Uses:   []*graph.OpDef{ops.ReLU2Op.OpDef, ops.MulOp.OpDef, ops.RMSNormGradOp.OpDef, ops.ReLU2GradOp.OpDef},
+	Body: `(%gate, %up, %g, %dy) -> (%dgate, %dup, %dg) {
+		%r       = relu2(%gate)
+		%m       = mul(%r, %up)
+		%dm, %dg = rmsnorm.grad(%m, %g, %dy) {eps=$eps}
+		%dr      = mul(%dm, %up)
+		%dup     = mul(%dm, %r)
+		%dgate   = relu2.grad(%gate, %dr)
+	}`,
+})
 
 // SubLNFakeOp normalises and quantizes in one pass over the row, in floats.
 var SubLNFakeOp = graph.Define(graph.Def[NormQuantAttrs]{
