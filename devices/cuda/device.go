@@ -73,6 +73,8 @@ type Device struct {
 	funcs  map[string]driver.Function
 	closed bool
 
+	blas *blas // nil where there is no cuBLASLt
+
 	constants struct { // tables that kernels read
 		sync.Mutex
 		of map[string]*buffer
@@ -132,6 +134,7 @@ func Open(index int) (*Device, error) {
 	if err != nil {
 		return nil, errors.Join(wrap(name, err), d.Close())
 	}
+	d.openBLAS()
 	return d, nil
 }
 
@@ -235,6 +238,9 @@ func (d *Device) Close() error {
 	d.closed = true
 	err := d.with(func() error {
 		var errs []error
+		if d.blas != nil {
+			errs = append(errs, d.blas.close())
+		}
 		if d.aux != 0 {
 			errs = append(errs, d.api.DestroyStream(d.aux))
 		}

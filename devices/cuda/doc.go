@@ -31,6 +31,12 @@
 // generate", which needs nvcc and writes kernels/NAME.ptx; a test compares the
 // hash in its header with the sources.
 //
+// Dense products of many rows use cuBLASLt where the machine has it
+// (libcublasLt.so.13 or .12, from the system, a Python installation, or as
+// TRIT_CUBLASLT_LIBRARY names it; "none" is to do without); its calls are captured
+// like kernels, with workspace of the program's arena. Kernels of this package
+// compute them otherwise.
+//
 // # Without a GPU
 //
 // The environment variable TRIT_CUDA_DRIVER names a library to open in place of

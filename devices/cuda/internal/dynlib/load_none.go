@@ -10,3 +10,9 @@ func (Handle) Symbol(string) (uintptr, error) { return 0, ErrNotBuilt }
 
 // Call is not reached: there is no function to call.
 func Call(uintptr, ...uintptr) uintptr { return ^uintptr(0) }
+
+// MaxArgs is the most arguments that CallMany passes.
+const MaxArgs = 16
+
+// CallMany is Call for up to MaxArgs arguments.
+func CallMany(uintptr, ...uintptr) uintptr { return ^uintptr(0) }

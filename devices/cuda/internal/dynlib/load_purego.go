@@ -2,7 +2,11 @@
 
 package dynlib
 
-import "github.com/ebitengine/purego"
+import (
+	"unsafe"
+
+	"github.com/ebitengine/purego"
+)
 
 // Open opens the library of the given path or soname.
 func Open(name string) (Handle, error) {
@@ -20,5 +24,22 @@ func (h Handle) Symbol(name string) (uintptr, error) { return purego.Dlsym(uintp
 //go:uintptrescapes
 func Call(fn uintptr, args ...uintptr) uintptr {
 	r, _, _ := purego.SyscallN(fn, args...)
+	return r
+}
+
+// MaxArgs is the most arguments that CallMany passes.
+const MaxArgs = 16
+
+// manyAt is the address of a C function in many_*.s.
+var manyAt uintptr
+
+// CallMany is Call for up to MaxArgs arguments, one more than purego passes.
+//
+//go:uintptrescapes
+func CallMany(fn uintptr, args ...uintptr) uintptr {
+	block := new([1 + MaxArgs]uintptr)
+	block[0] = fn
+	copy(block[1:], args)
+	r, _, _ := purego.SyscallN(manyAt, uintptr(unsafe.Pointer(block)))
 	return r
 }

@@ -3,10 +3,6 @@ package nccl
 import (
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
 	"unsafe"
 
 	"github.com/trit-ml/trit/devices/cuda/internal/dynlib"
@@ -42,63 +38,9 @@ func Load() (*API, error) {
 }
 
 func open() (dynlib.Handle, string, error) {
-	if l := os.Getenv(LibraryEnv); l != "" {
-		h, err := dynlib.Open(l)
-		if err != nil && !errors.Is(err, dynlib.ErrNotBuilt) {
-			err = fmt.Errorf("NCCL from %s: %w", LibraryEnv, err)
-		}
-		return h, l, err
+	h, path, err := dynlib.Find(LibraryEnv, library)
+	if err != nil && !errors.Is(err, dynlib.ErrNotBuilt) {
+		err = fmt.Errorf("no NCCL, which joins GPUs: %w; install it (Debian: apt-get install libnccl2; Python: pip install nvidia-nccl-cu13), or name the library in %s", err, LibraryEnv)
 	}
-	h, err := dynlib.Open(library)
-	if err == nil || errors.Is(err, dynlib.ErrNotBuilt) {
-		return h, library, err
-	}
-	errs := []error{err}
-	for _, path := range beside(pythons()) {
-		h, err := dynlib.Open(path)
-		if err == nil {
-			return h, path, nil
-		}
-		errs = append(errs, err)
-	}
-	return 0, "", fmt.Errorf("no NCCL, which joins GPUs: %w; install it (Debian: apt-get install libnccl2; Python: pip install nvidia-nccl-cu13), or name the library in %s", errors.Join(errs...), LibraryEnv)
-}
-
-// pythons lists the folders that Python may be installed under.
-func pythons() []string {
-	var dirs []string
-	add := func(dir string) {
-		if dir != "" && !slices.Contains(dirs, dir) {
-			dirs = append(dirs, dir)
-		}
-	}
-	add(os.Getenv("VIRTUAL_ENV"))
-	for _, name := range []string{"python3", "python"} {
-		path, err := exec.LookPath(name)
-		if err != nil {
-			continue
-		}
-		// A virtual environment's interpreter is a link to another one's.
-		add(filepath.Dir(filepath.Dir(path)))
-		if path, err = filepath.EvalSymlinks(path); err == nil {
-			add(filepath.Dir(filepath.Dir(path)))
-		}
-	}
-	return dirs
-}
-
-// beside lists the libraries of Python packages under the given folders.
-func beside(prefixes []string) []string {
-	var found []string
-	for _, p := range prefixes {
-		for _, lib := range []string{"lib", "lib64", "local/lib"} {
-			for _, packages := range []string{"site-packages", "dist-packages"} {
-				m, err := filepath.Glob(filepath.Join(p, lib, "python3*", packages, "nvidia", "nccl", "lib", library))
-				if err == nil {
-					found = append(found, m...)
-				}
-			}
-		}
-	}
-	return found
+	return h, path, err
 }

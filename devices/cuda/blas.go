@@ -1,0 +1,160 @@
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/trit-ml/trit/devices"
+	"github.com/trit-ml/trit/devices/cuda/internal/cublaslt"
+	"github.com/trit-ml/trit/devices/cuda/internal/driver"
+	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/ops"
+)
+
+// blas is cuBLASLt on one GPU, where the machine has it.
+type blas struct {
+	d   *Device
+	lib *cublaslt.Library
+
+	mu     sync.Mutex // guards what follows
+	handle *cublaslt.Handle
+	plans  map[cublaslt.Product]*cublaslt.Plan
+	err    error // why there is no handle
+}
+
+// openBLAS looks for the library; without one the device's own kernels do.
+func (d *Device) openBLAS() {
+	lib, err := cublaslt.Load()
+	if err != nil {
+		return
+	}
+	d.blas = &blas{d: d, lib: lib, plans: map[cublaslt.Product]*cublaslt.Plan{}}
+	d.kernels = append(d.kernels, d.blas.kernel())
+}
+
+func (b *blas) close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var errs []error
+	for _, p := range b.plans {
+		errs = append(errs, p.Close())
+	}
+	if b.handle != nil {
+		errs = append(errs, b.handle.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// fewRows is below which a product is left to kernels whose rows do not depend
+// on each other; the library's do, as it chooses by size how to add.
+const fewRows = 64
+
+// product describes a call for the library.
+func (b *blas) product(c *devices.Call) (cublaslt.Product, error) {
+	p := newDense(c)
+	q := cublaslt.Product{M: p.m, N: p.n, K: p.k, TA: p.TA, TB: p.TB}
+	types := map[graph.DType]cublaslt.Type{graph.F32: cublaslt.F32, graph.BF16: cublaslt.BF16}
+	var ok [3]bool
+	q.AB, ok[0] = types[c.In[0].Elem]
+	_, ok[1] = types[c.In[1].Elem]
+	q.Y, ok[2] = types[c.Out[0].Elem]
+	switch {
+	case ok != [3]bool{true, true, true} || c.In[0].Elem != c.In[1].Elem || c.In[0].Elem == graph.F32 && c.Out[0].Elem != graph.F32:
+		return q, fmt.Errorf("not for %s times %s giving %s", c.In[0].Elem, c.In[1].Elem, c.Out[0].Elem)
+	case p.m < fewRows:
+		return q, fmt.Errorf("fewer than %d rows", fewRows)
+	case p.n == 0 || p.k == 0 || p.m >= 1<<31 || p.n >= 1<<31 || p.k >= 1<<31:
+		return q, errors.New("not for these extents")
+	}
+	return q, nil
+}
+
+// plan is the library's choice for a product, made once.
+func (b *blas) plan(p cublaslt.Product) (*cublaslt.Plan, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if plan := b.plans[p]; plan != nil || b.err != nil {
+		return plan, b.err
+	}
+	var plan *cublaslt.Plan
+	err := b.d.with(func() (err error) {
+		if b.handle == nil {
+			if b.handle, b.err = b.lib.New(); b.err != nil {
+				return b.err
+			}
+		}
+		plan, err = b.handle.Plan(p)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", b.d.Name(), err)
+	}
+	b.plans[p] = plan
+	return plan, nil
+}
+
+func (b *blas) kernel() devices.Kernel {
+	// Multiply-adds of a multiprocessor in a nanosecond.
+	rate := map[graph.DType]float64{graph.F32: 180, graph.BF16: 1100}
+	if b.d.info.SM >= 90 {
+		rate[graph.BF16] = 2300
+	}
+	planned := func(c *devices.Call) (*cublaslt.Plan, error) {
+		p, err := b.product(c)
+		if err != nil {
+			return nil, err
+		}
+		return b.plan(p)
+	}
+	return devices.Kernel{
+		Name: "matmul.cublaslt", Op: ops.MatMulOp.OpDef, Needs: sm80, BF16: true,
+		Accept: func(c *devices.Call) error {
+			_, err := planned(c)
+			return err
+		},
+		Scratch: func(c *devices.Call) int {
+			plan, err := planned(c)
+			if err != nil {
+				return 0 // Bind says why
+			}
+			return plan.Workspace()
+		},
+		Cost: func(c *devices.Call) float64 {
+			p := newDense(c)
+			work := float64(p.m) * float64(p.n) * float64(p.k) / rate[c.In[0].Elem] / float64(b.d.info.Multiprocessors)
+			return max(b.d.memoryCost(c), 2*launchCost+work)
+		},
+		Bind: func(c *devices.Call) (devices.Launch, error) {
+			plan, err := planned(c)
+			if err != nil {
+				return nil, err
+			}
+			w := &blasWork{d: b.d, plan: plan}
+			for i, o := range []devices.Operand{c.In[0], c.In[1], c.Out[0]} {
+				if w.at[i], err = b.d.span(o.Buf, o.Off, b.d.bytes(o)); err != nil {
+					return nil, err
+				}
+			}
+			if n := plan.Workspace(); n > 0 {
+				if w.at[3], err = b.d.span(c.Scratch.Buf, c.Scratch.Off, n); err != nil {
+					return nil, err
+				}
+			}
+			return w, nil
+		},
+	}
+}
+
+// blasWork is a bound product of the library.
+type blasWork struct {
+	d    *Device
+	plan *cublaslt.Plan
+	at   [4]driver.Ptr // a, b, y, workspace
+}
+
+func (w *blasWork) device() *Device { return w.d }
+
+func (w *blasWork) enqueue(s driver.Stream) error {
+	return w.plan.Run(w.at[0], w.at[1], w.at[2], w.at[3], s)
+}
