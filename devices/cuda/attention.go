@@ -10,7 +10,7 @@ import (
 	"github.com/trit-ml/trit/ops"
 )
 
-// keyBlock is the positions of a block of keys in kernels/flash_cached.cu.
+// keyBlock is the positions of a block of keys in kernels/flash_cached.cuh.
 const keyBlock = 64
 
 // cachedAttention is a call of ops.CachedAttentionOp.
@@ -71,7 +71,7 @@ func (a cachedAttention) args() []any {
 
 func (a cachedAttention) operands() []any { return []any{a.q, a.kc, a.vc, a.seq, a.pos, a.table, a.o} }
 
-// mma64 is the order of the kernels that kernels/flash_cached.cu describes.
+// mma64 is the order of the kernels that kernels/flash_cached.cuh describes.
 const mma64 = "mma64"
 
 // attentionKernels lists attention over a cache.
@@ -157,7 +157,7 @@ func (d *Device) decodeAttentionCost(c *devices.Call) float64 {
 	a := newCachedAttention(c)
 	const perBlock = 1200 // nanoseconds
 	work := float64(a.tokens*a.KVHeads*a.blocks()) / 2 / float64(2*d.info.Multiprocessors)
-	return 2*launchCost + max(1, work)*perBlock
+	return launchCost + max(1, work)*perBlock
 }
 
 func (d *Device) bindDecodeAttention(c *devices.Call) (devices.Launch, error) {
@@ -168,19 +168,40 @@ func (d *Device) bindDecodeAttention(c *devices.Call) (devices.Launch, error) {
 		blocks: splits, tiles: a.KVHeads, layers: a.tokens,
 		threads: 128, shared: 32*2*w + 4*keyBlock*2*w + 2*16*128 + 4*16*4,
 	}
-	args := append(a.operands(), int64(0), int64(0))
+	args := append(a.operands(), int64(0), int64(0), int64(0))
 	if bytes > 0 {
-		args = append(a.operands(), a.partSums, a.partMost)
+		tickets, err := d.newTickets(a.tokens * a.KVHeads)
+		if err != nil {
+			return nil, err
+		}
+		args = append(a.operands(), a.partSums, a.partMost, tickets)
 	}
 	args = append(append(args, a.args()...), int32(a.blocks()))
-	sums, err := d.bind(fmt.Sprintf("attention_decode_%d", w), sh, args...)
-	if err != nil || bytes == 0 {
-		return sums, err
+	return d.bindEarly(fmt.Sprintf("attention_decode_%d", w), sh, args...)
+}
+
+// ticketsOfChunk is how many tickets share an allocation.
+const ticketsOfChunk = 1 << 16
+
+// newTickets returns n zeros for one launch alone, at which its blocks of threads
+// find out who is last, and which it leaves as zeros. They live as long as the
+// device.
+func (d *Device) newTickets(n int) (devices.Operand, error) {
+	d.tickets.Lock()
+	defer d.tickets.Unlock()
+	align := devices.Align / graph.I32.Size()
+	size := (n + align - 1) / align * align
+	if d.tickets.used%ticketsOfChunk+size > ticketsOfChunk {
+		d.tickets.used = (d.tickets.used + ticketsOfChunk - 1) / ticketsOfChunk * ticketsOfChunk
 	}
-	join, err := d.bind("attention_join", shape{blocks: a.Heads, tiles: a.tokens, threads: 128},
-		a.partSums, a.partMost, a.pos, a.o, int32(a.Heads), int32(a.hd), int32(a.Window), int32(a.blocks()))
-	if err != nil {
-		return nil, err
+	o := devices.Operand{Elem: graph.I32, Dims: []int{n}, Off: d.tickets.used % ticketsOfChunk * graph.I32.Size()}
+	if size > ticketsOfChunk {
+		return o, fmt.Errorf("%d tickets are more than %d", n, ticketsOfChunk)
 	}
-	return several{sums.(work), join.(work)}, nil
+	var err error
+	o.Buf, err = d.constant(fmt.Sprintf("tickets.%d", d.tickets.used/ticketsOfChunk), ticketsOfChunk*graph.I32.Size(), func([]byte) {})
+	if err == nil {
+		d.tickets.used += size
+	}
+	return o, err
 }

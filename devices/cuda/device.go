@@ -75,6 +75,10 @@ type Device struct {
 
 	blas *blas // nil where there is no cuBLASLt
 
+	tickets struct {
+		sync.Mutex
+		used int // of all that there are
+	}
 	constants struct { // tables that kernels read
 		sync.Mutex
 		of map[string]*buffer

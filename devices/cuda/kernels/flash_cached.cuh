@@ -1,0 +1,147 @@
+// Attention over a paged cache, for prefill and for decoding, with equal bits.
+//
+// A row is one query head of one token. Its keys come in blocks of 64 positions,
+// counted from position 0. Of each block that it sees anything of, a row computes
+// by itself, with scores in powers of two,
+//
+//     m_j = max(s),  p = 2^(s - m_j),  l_j = sum(p),  o_j = p v
+//
+// and joins the blocks in ascending order (joined, below). All products are mma
+// in f16 with f32 sums: keys and values are f16 in the cache, queries and
+// probabilities are split in two halves each, which keeps about 22 bits. What a
+// row gets does not depend on the other rows of an mma, so prefill (64 rows of
+// several tokens a block of threads) and decoding (the rows of one token a block
+// of threads, key blocks in parallel) agree.
+//
+// Blockwise softmax: Milakov and Gimelshein 2018; Dao et al. 2022; split keys:
+// "Flash-Decoding" (Dao et al. 2023).
+#pragma once
+#include "flash.cuh"
+
+// Cache is the paged cache: position p of sequence s is row
+// table[s][p / size] * size + p % size of kc and vc, with pitch elements.
+struct Cache {
+    const u16 *kc, *vc;
+    const int* table;
+    int width, size, pitch, hd;
+
+    __device__ __forceinline__ size_t row(int seq, int p) const { return (size_t)table[seq * width + p / size] * size + p % size; }
+};
+
+// load_block starts copying block j of sequence seq and a key head: positions up
+// to last; the others, and columns beyond hd, become zero.
+template <int HD, int THREADS>
+__device__ __forceinline__ void load_block(u8* k, u8* v, const Cache& c, int seq, int head, int j, int last) {
+    typedef Rows<HD> R;
+#pragma unroll
+    for (int i = 0; i < KEYS * R::CHUNKS / THREADS; i++) {
+        int x = threadIdx.x + i * THREADS, r = x / R::CHUNKS, chunk = x % R::CHUNKS, p = j * KEYS + r;
+        bool in = p <= last && chunk * 8 < c.hd;
+        size_t from = in ? c.row(seq, p) * c.pitch + head * c.hd + chunk * 8 : 0;
+        cp_async16(R::at(k, r, chunk), c.kc + from, in ? 16 : 0);
+        cp_async16(R::at(v, r, chunk), c.vc + from, in ? 16 : 0);
+    }
+}
+
+// store_queries splits rows of q into the panels hi and lo: row r is head
+// first + r % group of token r / group.
+template <int HD, int THREADS>
+__device__ __forceinline__ void store_queries(u8* hi, u8* lo, int rows, const float* q, int count, int heads, int group, int first, int hd) {
+    typedef Rows<HD> R;
+    for (int x = threadIdx.x; x < rows * R::CHUNKS; x += THREADS) {
+        int r = x / R::CHUNKS, chunk = x % R::CHUNKS;
+        uint4 h = make_uint4(0, 0, 0, 0), l = h;
+        if (r < count && chunk * 8 < hd) {
+            const float* from = q + ((size_t)(r / group) * heads + first + r % group) * hd + chunk * 8;
+            float4 a = *(const float4*)from, b = *(const float4*)(from + 4);
+            Split s0 = split(a.x, a.y), s1 = split(a.z, a.w), s2 = split(b.x, b.y), s3 = split(b.z, b.w);
+            h = make_uint4(s0.hi, s1.hi, s2.hi, s3.hi);
+            l = make_uint4(s0.lo, s1.lo, s2.lo, s3.lo);
+        }
+        *(uint4*)R::at(hi, r, chunk) = h;
+        *(uint4*)R::at(lo, r, chunk) = l;
+    }
+}
+
+// scores adds the products of 16 rows, split in hi and lo, with N*16 keys from
+// key on to s, fragments of eight keys: of one step, first those with hi, so that
+// consecutive products do not wait for each other.
+template <int HD, int N>
+__device__ __forceinline__ void scores(float (&s)[N * 2][4], const unsigned (&hi)[4], const unsigned (&lo)[4], u8* k, int key, int step) {
+    unsigned f[N][4];
+#pragma unroll
+    for (int n = 0; n < N; n++) Rows<HD>::along(f[n], k, key + n * 16, step);
+#pragma unroll
+    for (int n = 0; n < N * 2; n++) {
+        PAIR(b, f[n / 2], n % 2);
+        mma_f16(s[n], hi, b);
+    }
+#pragma unroll
+    for (int n = 0; n < N * 2; n++) {
+        PAIR(b, f[n / 2], n % 2);
+        mma_f16(s[n], lo, b);
+    }
+}
+
+// outputs adds the products of probabilities, split in hi and lo, of 16 keys from
+// key on with N*16 columns of the values from col on to o.
+template <int HD, int N>
+__device__ __forceinline__ void outputs(float (&o)[N * 2][4], const unsigned (&hi)[4], const unsigned (&lo)[4], u8* v, int col, int key) {
+    unsigned f[N][4];
+#pragma unroll
+    for (int n = 0; n < N; n++) Rows<HD>::across(f[n], v, col + n * 16, key);
+#pragma unroll
+    for (int n = 0; n < N * 2; n++) {
+        PAIR(b, f[n / 2], n % 2);
+        mma_f16(o[n], hi, b);
+    }
+#pragma unroll
+    for (int n = 0; n < N * 2; n++) {
+        PAIR(b, f[n / 2], n % 2);
+        mma_f16(o[n], lo, b);
+    }
+}
+
+// Seen is what a row may attend to: positions first..last, none if last < 0.
+struct Seen {
+    int first, last;
+    __device__ __forceinline__ Seen(int pos, int window) : first(window > 0 ? max(0, pos - window + 1) : 0), last(pos) {}
+    __device__ __forceinline__ bool operator()(int p) const { return p >= first && p <= last; }
+    __device__ __forceinline__ bool whole(int j) const { return last >= j * KEYS + KEYS - 1 && first <= j * KEYS; }
+    __device__ __forceinline__ bool any(int j) const { return last >= j * KEYS && first < (j + 1) * KEYS; }
+};
+
+__device__ __forceinline__ float score(float dot, float scale, bool seen) { return seen ? __fmul_rn(dot, scale) : -INFINITY; }
+
+// above is m, or 0 where nothing was seen, so that differences are numbers.
+__device__ __forceinline__ float above(float m) { return m == -INFINITY ? 0.0f : m; }
+
+__device__ __forceinline__ float probability(float s, float base) { return exp2_approx(__fsub_rn(s, base)); }
+
+// Joining is how a row's sums so far and those of the next block are weighted.
+struct Joining {
+    float m, old, next;
+    __device__ __forceinline__ Joining(float m0, float mj) {
+        m = fmaxf(m0, mj);
+        old = exp2_approx(__fsub_rn(m0, above(m)));
+        next = exp2_approx(__fsub_rn(mj, above(m)));
+    }
+    __device__ __forceinline__ float operator()(float sum, float more) const { return fmaf(more, next, __fmul_rn(sum, old)); }
+};
+
+// joined is one column of a row's output, of the sums of its blocks of keys.
+__device__ __forceinline__ float joined(const float* part, const float* ml, int hd, const Seen& seen) {
+    float m = -INFINITY, l = 0.0f, sum = 0.0f;
+#pragma unroll 8
+    for (int j = seen.first / KEYS; j <= seen.last / KEYS; j++) {
+        float2 x = __ldcg((const float2*)(ml + 2 * j));
+        Joining join(m, x.x);
+        m = join.m;
+        l = join(l, x.y);
+        sum = join(sum, __ldcg(part + (size_t)j * hd));
+    }
+    return __fmul_rn(sum, __fdiv_rn(1.0f, l));
+}
+
+// ones is a fragment of b that is all 1: its product is the sums of a's rows.
+#define ONES(name) unsigned name[2] = {0x3c003c00u, 0x3c003c00u}

@@ -1,0 +1,209 @@
+// Attention of many tokens over a paged cache; see flash_cached.cuh.
+#include "flash_cached.cuh"
+
+// Prefill: a block of 128 threads has 64 rows of one key head, 16 a warp: all
+// heads of the group for as many consecutive tokens as fit. Tokens of several
+// sequences are taken sequence by sequence.
+template <int HD>
+__device__ __forceinline__ void prefill(const float* q, Cache c, const int* seq, const int* pos, float* o, int tokens, int heads,
+                                        int group, int window, float scale) {
+    typedef Rows<HD> R;
+    const int THREADS = 128, ROWS = 64, PANEL = 64 * R::BYTES;
+    DYNAMIC_SHARED(u8, shared);
+    u8 *qh = shared, *ql = shared + PANEL, *kv = shared + 2 * PANEL;
+    int* seqs = (int*)(shared + 6 * PANEL);
+    int* poss = seqs + ROWS;
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, head = blockIdx.y;
+    const int fit = ROWS / group, token0 = (gridDim.x - 1 - blockIdx.x) * fit, many = min(fit, tokens - token0);  // long ones first
+
+    store_queries<HD, THREADS>(qh, ql, ROWS, q + (size_t)token0 * heads * c.hd, many * group, heads, group, head * group, c.hd);
+    for (int i = threadIdx.x; i < many; i += THREADS) {
+        seqs[i] = seq[token0 + i];
+        poss[i] = pos[token0 + i];
+    }
+    __syncthreads();
+
+    int row[2];
+    int token[2];
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        row[h] = warp * 16 + (lane >> 2) + 8 * h;
+        token[h] = row[h] / group < many ? row[h] / group : -1;
+    }
+    float out[HD / 8][4], m[2] = {-INFINITY, -INFINITY}, l[2] = {0, 0};
+#pragma unroll
+    for (int n = 0; n < HD / 8; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) out[n][e] = 0.0f;
+
+    for (int t = 0; t < many; t++) {
+        int s = seqs[t];
+        bool before = false;
+        for (int i = 0; i < t && !before; i++) before = seqs[i] == s;
+        if (before) continue;
+        int first = poss[t], last = poss[t];
+        for (int i = t; i < many; i++) {
+            if (seqs[i] != s) continue;
+            first = min(first, Seen(poss[i], window).first);
+            last = max(last, poss[i]);
+        }
+        Seen seen[2] = {Seen(token[0] >= 0 && seqs[max(token[0], 0)] == s ? poss[max(token[0], 0)] : -1, window),
+                        Seen(token[1] >= 0 && seqs[max(token[1], 0)] == s ? poss[max(token[1], 0)] : -1, window)};
+        int j = first / KEYS, end = last / KEYS, slot = 0;
+        load_block<HD, THREADS>(kv, kv + PANEL, c, s, head, j, last);
+        cp_async_commit();
+        for (; j <= end; j++, slot ^= 1) {
+            cp_async_wait<0>();
+            __syncthreads();  // block j is there, and nobody reads the one before
+            u8 *k = kv + slot * 2 * PANEL, *v = k + PANEL;
+            if (j < end) {
+                u8* to = kv + (slot ^ 1) * 2 * PANEL;
+                load_block<HD, THREADS>(to, to + PANEL, c, s, head, j + 1, last);
+            }
+            cp_async_commit();
+            if (!__ballot_sync(FULL_WARP, seen[0].any(j) || seen[1].any(j))) continue;
+
+            float x[KEYS / 8][4];
+#pragma unroll
+            for (int n = 0; n < KEYS / 8; n++)
+#pragma unroll
+                for (int e = 0; e < 4; e++) x[n][e] = 0.0f;
+#pragma unroll
+            for (int step = 0; step < HD / 16; step++) {
+                unsigned hi[4], lo[4];
+                R::along(hi, qh, warp * 16, step);
+                R::along(lo, ql, warp * 16, step);
+                scores<HD, KEYS / 16>(x, hi, lo, k, 0, step);
+            }
+            const bool whole = __all_sync(FULL_WARP, seen[0].whole(j) && seen[1].whole(j));
+            float mj[2] = {-INFINITY, -INFINITY};
+#pragma unroll
+            for (int n = 0; n < KEYS / 8; n++)
+#pragma unroll
+                for (int e = 0; e < 4; e++) {
+                    float y = score(x[n][e], scale, whole || seen[e >> 1](j * KEYS + n * 8 + (lane & 3) * 2 + (e & 1)));
+                    x[n][e] = y;
+                    mj[e >> 1] = fmaxf(mj[e >> 1], y);
+                }
+            mj[0] = quad_max(mj[0]);
+            mj[1] = quad_max(mj[1]);
+            unsigned ph[KEYS / 16][4], pl[KEYS / 16][4];
+            const float base[2] = {above(mj[0]), above(mj[1])};
+#pragma unroll
+            for (int n = 0; n < KEYS / 16; n++)
+#pragma unroll
+                for (int e = 0; e < 4; e++) {
+                    const float* y = &x[n * 2 + (e >> 1)][(e & 1) * 2];
+                    Split p = split(probability(y[0], base[e & 1]), probability(y[1], base[e & 1]));
+                    ph[n][e] = p.hi;
+                    pl[n][e] = p.lo;
+                }
+            Joining join[2] = {Joining(m[0], mj[0]), Joining(m[1], mj[1])};
+            float lj[4] = {0, 0, 0, 0};
+            ONES(ones);
+            const int N = HD / 16 < 4 ? HD / 16 : 4;  // columns at a time, in 16s
+#pragma unroll
+            for (int c = 0; c < HD / 16; c += N) {
+                float oj[N * 2][4];
+#pragma unroll
+                for (int n = 0; n < N * 2; n++)
+#pragma unroll
+                    for (int e = 0; e < 4; e++) oj[n][e] = 0.0f;
+#pragma unroll
+                for (int step = 0; step < KEYS / 16; step++) {
+                    if (c == 0) mma_f16(lj, ph[step], ones);
+                    outputs<HD, N>(oj, ph[step], pl[step], v, c * 16, step * 16);
+                    if (c == 0) mma_f16(lj, pl[step], ones);
+                }
+#pragma unroll
+                for (int n = 0; n < N * 2; n++)
+#pragma unroll
+                    for (int e = 0; e < 4; e++) out[c * 2 + n][e] = join[e >> 1](out[c * 2 + n][e], oj[n][e]);
+            }
+#pragma unroll
+            for (int h = 0; h < 2; h++) {
+                m[h] = join[h].m;
+                l[h] = join[h](l[h], lj[2 * h]);
+            }
+        }
+        cp_async_wait<0>();
+        __syncthreads();  // the panels are free for the next sequence
+    }
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        if (token[h] < 0) continue;
+        float inverse = __fdiv_rn(1.0f, l[h]);
+        float* to = o + ((size_t)(token0 + token[h]) * heads + head * group + row[h] % group) * c.hd;
+#pragma unroll
+        for (int n = 0; n < HD / 8; n++) {
+            int col = n * 8 + (lane & 3) * 2;
+            if (col < c.hd) *(float2*)(to + col) = make_float2(__fmul_rn(out[n][2 * h], inverse), __fmul_rn(out[n][2 * h + 1], inverse));
+        }
+    }
+}
+
+#define PREFILL(HD)                                                                                                            \
+    extern "C" __global__ void __launch_bounds__(128, 2) attention_prefill_##HD(                                              \
+        const float* q, const u16* kc, const u16* vc, const int* seq, const int* pos, const int* table, float* o, int tokens,  \
+        int heads, int group, int hd, int width, int size, int window, float scale) {                                          \
+        Cache c = {kc, vc, table, width, size, heads / group * hd, hd};                                                        \
+        prefill<HD>(q, c, seq, pos, o, tokens, heads, group, window, scale);                                                   \
+    }
+
+PREFILL(64)
+PREFILL(128)
+
+// attention_cached_rows is for caches of any type and heads of any width up to
+// 256: a warp a row, 32 positions at a time, one a lane for the scores, and
+// columns by lanes for the output.
+enum { F32, BF16, F16 };
+
+__device__ __forceinline__ float cached(const void* p, int type, size_t at) {
+    if (type == F32) return ((const float*)p)[at];
+    u16 h = ((const u16*)p)[at];
+    return type == BF16 ? bf16_to_f32(h) : f16_to_f32(h);
+}
+
+extern "C" __global__ void __launch_bounds__(128)
+    attention_cached_rows(const float* q, const void* kc, const void* vc, const int* seq, const int* pos, const int* table, float* o,
+                          long long rows, int heads, int group, int hd, int width, int size, int window, float scale, int type) {
+    const int MOST = 8;  // columns a lane
+    long long row = (long long)blockIdx.x * 4 + (threadIdx.x >> 5);
+    if (row >= rows) return;
+    const int lane = threadIdx.x & 31, token = (int)(row / heads), head = (int)(row % heads) / group, s = seq[token];
+    const size_t pitch = (size_t)(heads / group) * hd;
+    const Seen seen(pos[token], window);
+    q += row * hd;
+    float acc[MOST], m = -INFINITY, l = 0.0f;
+#pragma unroll
+    for (int i = 0; i < MOST; i++) acc[i] = 0.0f;
+    for (int p0 = seen.first; p0 <= seen.last; p0 += 32) {
+        int p = p0 + lane;
+        size_t at = 0;
+        float x = -INFINITY;
+        if (p <= seen.last) {
+            at = ((size_t)table[s * width + p / size] * size + p % size) * pitch + head * hd;
+            float dot = 0.0f;
+            for (int c = 0; c < hd; c++) dot = fmaf(q[c], cached(kc, type, at + c), dot);
+            x = dot * scale;
+        }
+        float mj = fmaxf(m, warp_max(x)), old = exp2f(m - mj);
+        x = exp2f(x - mj);
+        m = mj;
+        l = l * old + warp_sum(x);
+#pragma unroll
+        for (int i = 0; i < MOST; i++) acc[i] *= old;
+        for (int i = 0; i < 32 && p0 + i <= seen.last; i++) {
+            float w = __shfl_sync(FULL_WARP, x, i);
+            size_t from = __shfl_sync(FULL_WARP, (unsigned long long)at, i);
+#pragma unroll
+            for (int c = 0; c < MOST; c++) {
+                if (c * 32 + lane < hd) acc[c] = fmaf(w, cached(vc, type, from + c * 32 + lane), acc[c]);
+            }
+        }
+    }
+#pragma unroll
+    for (int c = 0; c < MOST; c++) {
+        if (c * 32 + lane < hd) o[row * hd + c * 32 + lane] = acc[c] / l;
+    }
+}
