@@ -66,6 +66,7 @@ type trainResult struct {
 	Planned int       `json:"planned_bytes"`                 // arena and states
 	Arena   int       `json:"arena_bytes"`                   // activations, gradients, scratch
 	PeakRSS int       `json:"peak_resident_bytes,omitempty"` // while this shape ran; of the process where that cannot be told
+	Foreign float64   `json:"foreign_cpus,omitempty"`        // processors that others kept busy meanwhile, in the worst run
 }
 
 func newTrainResult(width, layers, vocab, rows, window int) trainResult {
@@ -233,7 +234,9 @@ func (c *benchCmd) trainOnce(e *env, dev devices.Device, t *trainResult) error {
 		batch.Seq[i], batch.Pos[i] = int32(i/t.Window), int32(i%t.Window)
 	}
 	var rates []float64
-	for i, began := 0, time.Now(); i < 5 || time.Since(began) < time.Second; i++ {
+	others, known := foreignTime()
+	all := time.Now()
+	for i, began := 0, all; i < 5 || time.Since(began) < time.Second; i++ {
 		start := time.Now()
 		if _, err := eng.Step(e.ctx, batch, 1e-3, 0.1); err != nil {
 			return err
@@ -241,6 +244,9 @@ func (c *benchCmd) trainOnce(e *env, dev devices.Device, t *trainResult) error {
 		if i >= 2 {
 			rates = append(rates, float64(tokens)/time.Since(start).Seconds())
 		}
+	}
+	if now, _ := foreignTime(); known {
+		t.Foreign = max(t.Foreign, (now-others)/time.Since(all).Seconds())
 	}
 	t.Rates = append(t.Rates, engine.Median(rates))
 	if _, gpu := dev.(devices.Accelerator); gpu || c.Kernels {
@@ -283,6 +289,11 @@ func (run *trainRun) print(e *env, r *trainReport) error {
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	for _, t := range run.Results {
+		if t.Foreign > 0.1 {
+			fmt.Fprintf(e.out, "note: %s: other processes kept %.1f processors busy meanwhile; measure again\n", t.Name, t.Foreign)
+		}
 	}
 	for _, t := range run.Results {
 		if t.calls == nil {
