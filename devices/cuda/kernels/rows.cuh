@@ -90,8 +90,36 @@ __device__ __forceinline__ void store_row(T* y, const Slice<T, P>& s, const Plac
 __device__ __forceinline__ float rounded_to(float v, const float*) { return v; }
 __device__ __forceinline__ float rounded_to(float v, const bf16*) { return bf16_to_f32(f32_to_bf16(v)); }
 
-// inverse_rms is 1/sqrt(mean(x²)+eps) of the group's row. A thread adds few
-// squares in single precision, the rest is double.
+// round_pack rounds a pack; two bf16 are made by one instruction.
+template <int P>
+__device__ __forceinline__ void round_pack(float (&)[P], const float*) {}
+
+template <int P>
+__device__ __forceinline__ void round_pack(float (&v)[P], const bf16* type) {
+    if (P == 1) {
+        v[0] = rounded_to(v[0], type);
+    } else {
+#pragma unroll
+        for (int j = 0; j + 1 < P; j += 2) {
+            unsigned w = bf16x2(v[j], v[j + 1]);
+            v[j] = __uint_as_float(w << 16);
+            v[j + 1] = __uint_as_float(w & 0xffff0000u);
+        }
+    }
+}
+
+// inverse_root is 1/sqrt(sum/d+eps) of the sum over a group. Rows of f32 get the
+// correctly rounded result nearly always; for bf16 single precision does, and
+// costs a tenth of the instructions.
+__device__ __forceinline__ float inverse_root(float sum, const Place& at, double eps, const float*) {
+    return (float)(1.0 / sqrt(group_sum((double)sum, at.group) / (double)at.d + eps));
+}
+
+__device__ __forceinline__ float inverse_root(float sum, const Place& at, double eps, const bf16*) {
+    return __frcp_rn(__fsqrt_rn(__fdividef(group_sum(sum, at.group), (float)at.d) + (float)eps));
+}
+
+// inverse_rms is that of the group's row. A thread adds few squares.
 template <typename T, int P>
 __device__ __forceinline__ float inverse_rms(const Slice<T, P>& s, const Place& at, double eps) {
     float sum = 0.0f;
@@ -101,7 +129,7 @@ __device__ __forceinline__ float inverse_rms(const Slice<T, P>& s, const Place& 
             for (int j = 0; j < P; j++) sum = fmaf(s.v[i][j], s.v[i][j], sum);
         }
     }
-    return (float)(1.0 / sqrt(group_sum((double)sum, at.group) / (double)at.d + eps));
+    return inverse_root(sum, at, eps, (const T*)0);
 }
 
 // norm_row replaces x by g·(x·r), rounded to the element type.
@@ -112,7 +140,8 @@ __device__ __forceinline__ void norm_row(Slice<T, P>& s, const float* g, float r
         float w[P];
         gain_n<P>(g + k, w);
 #pragma unroll
-        for (int j = 0; j < P; j++) s.v[i][j] = rounded_to(__fmul_rn(w[j], __fmul_rn(s.v[i][j], r)), (const T*)0);
+        for (int j = 0; j < P; j++) s.v[i][j] = __fmul_rn(w[j], __fmul_rn(s.v[i][j], r));
+        round_pack<P>(s.v[i], (const T*)0);
     }
 }
 
@@ -129,17 +158,24 @@ __device__ __forceinline__ float quant_scale(const Slice<T, P>& s, const Place& 
     return __fmul_rn(__frcp_rn(fmaxf(group_max(most, at.group), 1e-5f)), qmax);
 }
 
-// fake_row replaces x by what its codes stand for; NaN stays NaN.
+// whole rounds half to even where |v| < 2^22, by two additions at full speed.
+__device__ __forceinline__ float whole(float v) { return __fsub_rn(__fadd_rn(v, 12582912.0f), 12582912.0f); }
+
+// fake_row replaces x by what its codes stand for; NaN stays NaN. No product with
+// the row's own scale rounds beyond qmax, so nothing is clamped. A quotient is
+// the product with the reciprocal, corrected once: correctly rounded, as the
+// reciprocal is (Markstein 1990, "Computation of elementary functions on the IBM
+// RISC System/6000 processor").
 template <typename T, int P>
 __device__ __forceinline__ void fake_row(Slice<T, P>& s, float scale, float qmax, const Place& at) {
     if (!at.live) return;
+    float inverse = __frcp_rn(scale);
     EACH_PACK(i, k, P, at) {
 #pragma unroll
         for (int j = 0; j < P; j++) {
-            float q = rintf(__fmul_rn(s.v[i][j], scale));
-            q = q > qmax ? qmax : q;
-            q = q < -qmax - 1.0f ? -qmax - 1.0f : q;
-            s.v[i][j] = __fdiv_rn(q, scale);
+            float q = whole(__fmul_rn(s.v[i][j], scale));
+            float y = __fmul_rn(q, inverse);
+            s.v[i][j] = fmaf(fmaf(-y, scale, q), inverse, y);
         }
     }
 }

@@ -22,11 +22,16 @@ struct Raw<T, 1> {
 // rectified is max(x, 0); what is not a number stays so.
 __device__ __forceinline__ float rectified(float x) { return x <= 0.0f ? 0.0f : x; }
 
-// gated is relu2(gate)·up, each product rounded to the element type.
-template <typename T>
-__device__ __forceinline__ float gated(float gate, float up, const T* type, float& relu2) {
-    relu2 = rounded_to(__fmul_rn(rectified(gate), rectified(gate)), type);
-    return rounded_to(__fmul_rn(relu2, up), type);
+// gated makes m of relu2(gate)·up and r of relu2(gate), rounded to the element
+// type each.
+template <int P, typename T>
+__device__ __forceinline__ void gated(const float (&gate)[P], const float (&up)[P], float (&m)[P], float (&r)[P], const T* type) {
+#pragma unroll
+    for (int j = 0; j < P; j++) r[j] = __fmul_rn(rectified(gate[j]), rectified(gate[j]));
+    round_pack<P>(r, type);
+#pragma unroll
+    for (int j = 0; j < P; j++) m[j] = __fmul_rn(r[j], up[j]);
+    round_pack<P>(m, type);
 }
 
 template <int P, typename T>
@@ -35,11 +40,10 @@ __device__ __forceinline__ void glu_fake(const T* gate, const T* up, const float
     Slice<T, P> s;
     if (at.live) {
         EACH_PACK(i, k, P, at) {
-            float a[P], b[P], r;
+            float a[P], b[P], r[P];
             load_n<P>(gate + at.row * d + k, a);
             load_n<P>(up + at.row * d + k, b);
-#pragma unroll
-            for (int j = 0; j < P; j++) s.v[i][j] = gated(a[j], b[j], y, r);
+            gated<P>(a, b, s.v[i], r, y);
         }
     }
     norm_row(s, g, inverse_rms(s, at, eps), at);
@@ -69,7 +73,7 @@ __device__ __forceinline__ void glu_grad(const T* gate, const T* up, const float
         at.live = at.row < to;
         long long row = at.row * d;
         Raw<T, P> a[HELD / P], b[HELD / P], e[HELD / P];
-        float square = 0.0f, unused;
+        float square = 0.0f;
         if (at.live) {
             EACH_PACK(i, k, P, at) {
                 a[i].load(gate + row + k);
@@ -77,27 +81,26 @@ __device__ __forceinline__ void glu_grad(const T* gate, const T* up, const float
                 e[i].load(dy + row + k);
             }
             EACH_PACK(i, k, P, at) {
-                float x[P], y[P];
+                float x[P], y[P], m[P], relu2[P];
                 a[i].get(x);
                 b[i].get(y);
+                gated<P>(x, y, m, relu2, type);
 #pragma unroll
-                for (int j = 0; j < P; j++) {
-                    float m = gated(x[j], y[j], type, unused);
-                    square = fmaf(m, m, square);
-                }
+                for (int j = 0; j < P; j++) square = fmaf(m[j], m[j], square);
             }
         }
-        float r = (float)(1.0 / sqrt(group_sum((double)square, group) / (double)d + eps)), dot = 0.0f;
+        float r = inverse_root(square, at, eps, type), dot = 0.0f;
         if (at.live) {
             EACH_PACK(i, k, P, at) {
-                float x[P], y[P], z[P], w[P];
+                float x[P], y[P], z[P], w[P], m[P], relu2[P];
                 a[i].get(x);
                 b[i].get(y);
                 e[i].get(z);
                 gain_n<P>(g + k, w);
+                gated<P>(x, y, m, relu2, type);
 #pragma unroll
                 for (int j = 0; j < P; j++) {
-                    float n = gated(x[j], y[j], type, unused) * r;
+                    float n = m[j] * r;
                     sum.v[i][j] += z[j] * n;
                     dot = fmaf(z[j] * w[j], n, dot);
                 }
@@ -106,18 +109,22 @@ __device__ __forceinline__ void glu_grad(const T* gate, const T* up, const float
         dot = group_sum(dot, group) / (float)d;
         if (!at.live) continue;
         EACH_PACK(i, k, P, at) {
-            float x[P], y[P], z[P], w[P];
+            float x[P], y[P], z[P], w[P], m[P], relu2[P];
             a[i].get(x);
             b[i].get(y);
             e[i].get(z);
             gain_n<P>(g + k, w);
+            gated<P>(x, y, m, relu2, type);
+#pragma unroll
+            for (int j = 0; j < P; j++) z[j] = r * (z[j] * w[j] - m[j] * r * dot);
+            round_pack<P>(z, type);
+#pragma unroll
+            for (int j = 0; j < P; j++) m[j] = __fmul_rn(z[j], y[j]);
+            round_pack<P>(m, type);
 #pragma unroll
             for (int j = 0; j < P; j++) {
-                float relu2, n = gated(x[j], y[j], type, relu2) * r;
-                float dm = rounded_to(r * (z[j] * w[j] - n * dot), type);
-                float dr = rounded_to(__fmul_rn(dm, y[j]), type);
-                y[j] = __fmul_rn(dm, relu2);
-                x[j] = __fmul_rn(2.0f * rectified(x[j]), dr);
+                y[j] = __fmul_rn(z[j], relu2[j]);
+                x[j] = __fmul_rn(2.0f * rectified(x[j]), m[j]);
             }
             store_n<P>(dgate + row + k, x);
             store_n<P>(dup + row + k, y);

@@ -91,12 +91,14 @@ __device__ __forceinline__ void rmsnorm_grad(const T* x, const float* g, const T
         dot = group_sum(dot, at.group) / (float)d;
         if (!at.live) continue;
         EACH_PACK(i, k, P, at) {
-            float a[P];
-            if (add) load_n<P>(add + at.row * d + k, a);
 #pragma unroll
-            for (int j = 0; j < P; j++) {
-                float v = r * (t.v[i][j] - s.v[i][j] * dot);
-                s.v[i][j] = add ? __fadd_rn(rounded_to(v, (const T*)0), a[j]) : v;
+            for (int j = 0; j < P; j++) s.v[i][j] = r * (t.v[i][j] - s.v[i][j] * dot);
+            if (add) {
+                float a[P];
+                load_n<P>(add + at.row * d + k, a);
+                round_pack<P>(s.v[i], (const T*)0);
+#pragma unroll
+                for (int j = 0; j < P; j++) s.v[i][j] = __fadd_rn(s.v[i][j], a[j]);
             }
             store_n<P>(dx + at.row * d + k, s.v[i]);
         }
