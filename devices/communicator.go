@@ -32,6 +32,12 @@ type Watcher interface {
 	Gone() <-chan struct{}
 }
 
+// Several is devices that are to share the work as ranks of one process.
+type Several interface {
+	Device // the first of them
+	Each() []Device
+}
+
 // Joiner is a device that has kernels for collective ops.
 type Joiner interface {
 	Device

@@ -10,6 +10,7 @@ import (
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/models/tokenizer"
+	"github.com/trit-ml/trit/ops/collective"
 	"github.com/trit-ml/trit/ops/screen"
 	"github.com/trit-ml/trit/runtime"
 )
@@ -22,32 +23,25 @@ type Engine struct {
 	Session *runtime.Session
 	Load    time.Duration // spent compiling and packing
 
+	ranks  []*rank             // that share the model; none: this one has all of it
 	begins map[int]runtime.Seq // by length: beginnings of benchmarks
 	greedy *runtime.Sampler    // of benchmarks
 }
 
 // Start compiles the model for a device and loads its weights. Zero fields of
 // the shape take their defaults.
+//
+// Several devices (devices.Several) share the model: see passes.Shard. Logits are
+// those of one device.
 func (m *Model) Start(ctx context.Context, dev devices.Device, s Shape) (*Engine, error) {
+	if many, ok := dev.(devices.Several); ok {
+		return m.startSharded(ctx, many.Each(), s)
+	}
 	began := time.Now()
-	d := m.DefaultShape()
-	d.Cache = CacheElem(dev)
-	s = s.or(d)
-	claims := devices.NewRegistry(dev).Claims
-	s.Whole = s.Whole || !claims(screen.TopOp.OpDef) && !claims(screen.LikeliestOp.OpDef)
-	g, err := m.Declare(s.Chunk)
+	s = m.shapeOn(dev, s)
+	prog, err := m.compile(dev, s, collective.Attrs{Ranks: 1})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", m.Name, err)
-	}
-	if g, err = m.inferPipeline(s, claims).Run(g, nil); err != nil {
-		return nil, fmt.Errorf("%s: %w", m.Name, err)
-	}
-	if err := graph.Verify(g, graph.Inferring); err != nil {
-		return nil, fmt.Errorf("%s: %w", m.Name, err)
-	}
-	prog, err := runtime.Compile(g, dev)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", m.Name, err)
+		return nil, err
 	}
 	if err := prog.Load(ctx, m.Weights); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", m.Name, err), prog.Close())
@@ -62,8 +56,42 @@ func (m *Model) Start(ctx context.Context, dev devices.Device, s Shape) (*Engine
 	return &Engine{Model: m, Program: prog, Session: session, Load: time.Since(began)}, nil
 }
 
+// shapeOn fills in the defaults of a device.
+func (m *Model) shapeOn(dev devices.Device, s Shape) Shape {
+	d := m.DefaultShape()
+	d.Cache = CacheElem(dev)
+	return s.or(d)
+}
+
+// compile lowers the model, or a rank's share of it, onto a device.
+func (m *Model) compile(dev devices.Device, s Shape, rank collective.Attrs) (*runtime.Program, error) {
+	claims := devices.NewRegistry(dev).Claims
+	s.Whole = s.Whole || !claims(screen.TopOp.OpDef) && !claims(screen.LikeliestOp.OpDef)
+	g, err := m.Declare(s.Chunk)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", m.Name, err)
+	}
+	if g, err = m.inferPipeline(s, claims, rank).Run(g, nil); err != nil {
+		return nil, fmt.Errorf("%s: %w", m.Name, err)
+	}
+	if err := graph.Verify(g, graph.Inferring); err != nil {
+		return nil, fmt.Errorf("%s: %w", m.Name, err)
+	}
+	prog, err := runtime.Compile(g, dev)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", m.Name, err)
+	}
+	return prog, nil
+}
+
 // Close frees the session and the program, not the model and the device.
-func (e *Engine) Close() error { return errors.Join(e.Session.Close(), e.Program.Close()) }
+func (e *Engine) Close() error {
+	errs := []error{e.Session.Close(), e.Program.Close()}
+	for _, r := range e.ranks {
+		errs = append(errs, r.close())
+	}
+	return errors.Join(errs...)
+}
 
 // Request is one generation.
 type Request struct {

@@ -14,6 +14,7 @@ import (
 	"github.com/trit-ml/trit/models/bitnet158"
 	"github.com/trit-ml/trit/models/checkpoint"
 	"github.com/trit-ml/trit/models/tokenizer"
+	"github.com/trit-ml/trit/ops/collective"
 	"github.com/trit-ml/trit/passes"
 	"github.com/trit-ml/trit/runtime"
 )
@@ -193,12 +194,12 @@ func (s Shape) or(d Shape) Shape {
 // InferPipeline returns the infer pipeline for the model in the given shape, for
 // any device.
 func (m *Model) InferPipeline(s Shape) passes.Pipeline {
-	return m.inferPipeline(s, func(*graph.OpDef) bool { return false })
+	return m.inferPipeline(s, func(*graph.OpDef) bool { return false }, collective.Attrs{Ranks: 1})
 }
 
 // inferPipeline is InferPipeline for a device that has kernels for the ops that
-// claims reports.
-func (m *Model) inferPipeline(s Shape, claims func(*graph.OpDef) bool) passes.Pipeline {
+// claims reports, and for a rank.
+func (m *Model) inferPipeline(s Shape, claims func(*graph.OpDef) bool, rank collective.Attrs) passes.Pipeline {
 	s = s.or(m.DefaultShape())
 	screen := passes.Screen{Tops: s.Seqs * (1 + s.Guess)}.For(claims)
 	if s.Whole {
@@ -208,6 +209,7 @@ func (m *Model) inferPipeline(s Shape, claims func(*graph.OpDef) bool) passes.Pi
 		Cache:   passes.NewCache(s.Seqs, s.Context, s.Block, s.Cache),
 		MaxRows: s.Chunk,
 		Packed:  m.Weights.Packed,
+		Shard:   rank,
 		Screen:  screen,
 		Fused:   passes.FusedFor(claims),
 	})

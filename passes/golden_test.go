@@ -34,6 +34,11 @@ func underTest() map[string]passes.Pass {
 		passes.LastRow(8),
 		passes.ScreenHead(passes.Screen{Tops: 2, Least: 16}),
 		passes.LowerBitLinear(func(p string) bool { return strings.HasPrefix(p, "packed") }),
+		{Name: "shard", Run: func(g *graph.Graph) (*graph.Graph, error) {
+			return passes.Pipeline{passes.KVCache(passes.Cache{Seqs: 1, Blocks: 2, PerSeq: 2, Size: 4, Elem: graph.F32}),
+				passes.LowerBitLinear(func(p string) bool { return strings.HasPrefix(p, "packed") }), passes.CSE(),
+				passes.Shard(collective.Attrs{Ranks: 2, Rank: 1}), passes.DCE()}.Run(g, nil)
+		}},
 		passes.CSE(), passes.Fold(), passes.DCE(), passes.MergeSiblings(),
 		passes.InsertQuantize(), passes.DropQuantize(), passes.Inline(nil), passes.FoldTransposes(), passes.WarmQuantize(), passes.Dropout(passes.DropoutOptions{P: 0.25, Seed: 1, After: []string{"o_proj.weight"}}, nil), passes.Precision(), passes.IntegerForward(), passes.Grad(nil),
 		passes.Fuse(bitlinear.Fused()...),

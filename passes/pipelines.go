@@ -15,22 +15,29 @@ type InferOptions struct {
 	Packed  func(param string) bool // see LowerBitLinear
 	Fused   []*graph.OpDef          // fusions to try before the built-in ones
 	Screen  Screen                  // of the output head
+	// Shard spreads the model over ranks, if there are several.
+	Shard collective.Attrs
 }
 
 // Infer is the pipeline from a declared model to the graph that is lowered for
 // inference. See Order for why the passes stand in this order.
 func Infer(o InferOptions) Pipeline {
-	return Pipeline{
+	p := Pipeline{
 		KVCache(o.Cache),
 		LastRow(o.MaxRows),
 		ScreenHead(o.Screen),
 		LowerBitLinear(o.Packed),
 		CSE(),
+	}
+	if o.Shard.Ranks > 1 {
+		p = append(p, Shard(o.Shard))
+	}
+	return append(p,
 		MergeSiblings(),
 		Fold(),
 		Fuse(append(append([]*graph.OpDef(nil), o.Fused...), bitlinear.Fused()...)...),
 		DCE(),
-	}
+	)
 }
 
 // FusedFor returns the fusions that InferOptions.Fused should have for a device:
@@ -172,6 +179,10 @@ var Order = []Constraint{
 	{"last-row", "lower-bitlinear", "it moves through bitlinear as one op instead of three with an integer middle"},
 	{"lower-bitlinear", "cse", "projections of one input each quantize it; cse makes them share"},
 	{"cse", "merge-siblings", "siblings are recognised by their common quantized input"},
+	{"kv-cache", "shard", "the cache is cut by heads, as attention is"},
+	{"lower-bitlinear", "shard", "weights are cut behind their quantizers, so that the scale is that of the whole"},
+	{"cse", "shard", "one gathering serves all that read a value"},
+	{"shard", "merge-siblings", "what is merged is each rank's own part"},
 	{"merge-siblings", "fuse", "fuse would bind each projection alone first"},
 	{"dropout", "insert-quantize", "it knows a BitLinear by its weight, before the weight has a quantizer"},
 	{"insert-quantize", "inline", "a bitlinear is inlined too, but inside a pass that dumps can show"},

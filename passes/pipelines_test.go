@@ -19,6 +19,7 @@ func pipelines() map[string]passes.Pipeline {
 	cache := passes.Cache{Seqs: 2, Blocks: 4, PerSeq: 4, Size: 4, Elem: graph.F32}
 	adam := passes.AdamW{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, MaxNorm: 1}
 	return map[string]passes.Pipeline{
+		"infer sharded":      passes.Infer(passes.InferOptions{Cache: cache, MaxRows: 4, Shard: collective.Attrs{Ranks: 2}}),
 		"infer":              passes.Infer(passes.InferOptions{Cache: cache, MaxRows: 4, Screen: passes.Screen{Tops: 2, Least: 1}}),
 		"train":              passes.Train(passes.TrainOptions{AdamW: adam, Fused: []*graph.OpDef{}}),
 		"train warm":         passes.Train(passes.TrainOptions{AdamW: adam, Warm: true}),

@@ -21,6 +21,10 @@ type Observation struct {
 // with states half updated, and Observe returns that error. Results in a layout
 // of their own are passed over. It allocates and is much slower than a step.
 func (r *Run) Observe(ctx context.Context, see func(Observation) error, syms ...int) error {
+	return r.together(ctx, syms, func(ctx context.Context) error { return r.observeOwn(ctx, see, syms) })
+}
+
+func (r *Run) observeOwn(ctx context.Context, see func(Observation) error, syms []int) error {
 	b, err := r.prepare(ctx, syms)
 	if err != nil {
 		return fmt.Errorf("observed step of %s: %w", r.p.g.Name, err)

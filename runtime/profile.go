@@ -27,7 +27,15 @@ func (r *Run) Syms() []int {
 
 // Profile is Step with a measurement around each call, in order. It allocates,
 // and on some devices costs more than a step.
-func (r *Run) Profile(ctx context.Context, syms ...int) ([]Timing, error) {
+func (r *Run) Profile(ctx context.Context, syms ...int) (out []Timing, err error) {
+	err = r.together(ctx, syms, func(ctx context.Context) error {
+		out, err = r.profileOwn(ctx, syms)
+		return err
+	})
+	return out, err
+}
+
+func (r *Run) profileOwn(ctx context.Context, syms []int) ([]Timing, error) {
 	b, err := r.prepare(ctx, syms)
 	if err != nil {
 		return nil, fmt.Errorf("profile of %s: %w", r.p.g.Name, err)

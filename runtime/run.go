@@ -34,6 +34,10 @@ type Run struct {
 	key     symKey // scratch of Step
 	misuse  error  // of a setter, reported by the next step
 	closed  bool
+
+	followers []*follower // runs of other ranks that do what this one does
+	leave     func()      // ends the group of ranks
+	syms      symKey      // scratch of Step with followers
 }
 
 // given is what an input was set to.
@@ -148,10 +152,11 @@ func (r *Run) Close() error {
 		return fmt.Errorf("close a run of %s: other runs share %d of its states: close them first", r.p.g.Name, r.guests)
 	}
 	r.closed = true
+	errs := []error{r.dismiss()}
 	for _, o := range r.owner {
 		o.guests--
 	}
-	errs := []error{r.dropPlans()}
+	errs = append(errs, r.dropPlans())
 	if r.arena != nil {
 		errs = append(errs, r.arena.Free())
 	}
@@ -204,6 +209,9 @@ func (r *Run) set(in Input, elem graph.DType, data []byte, dims []int) {
 		return
 	}
 	r.in[in] = given{data, dims}
+	for _, f := range r.followers {
+		f.run.in[in] = r.in[in]
+	}
 }
 
 func bytesOf[E any](vals []E) []byte {
@@ -219,6 +227,15 @@ func (r *Run) inputName(i int) string { return graph.SourceName(r.p.vals[r.p.inp
 // of Program.Syms in order. When it returns nil the outputs can be read and the
 // states are updated; after an error in mid-step, states may be half updated.
 func (r *Run) Step(ctx context.Context, syms ...int) error {
+	if len(r.followers) == 0 {
+		return r.stepOwn(ctx, syms)
+	}
+	n := copy(r.syms[:], syms)
+	return r.together(ctx, r.syms[:n], func(ctx context.Context) error { return r.stepOwn(ctx, r.syms[:n]) })
+}
+
+// stepOwn is the step of this run alone.
+func (r *Run) stepOwn(ctx context.Context, syms []int) error {
 	b, err := r.prepare(ctx, syms)
 	if err != nil {
 		return fmt.Errorf("step of %s: %w", r.p.g.Name, err)

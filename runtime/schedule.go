@@ -144,8 +144,7 @@ func (s *Session) room(q Seq, n int) (int, error) {
 // copyBlock copies a block of every layer's keys and values.
 func (s *Session) copyBlock(to, from int32) error {
 	for _, c := range s.caches {
-		buf := s.run.states[c.val].buf
-		if err := s.run.q.Copy(buf, int(to)*c.block, buf, int(from)*c.block, c.block); err != nil {
+		if err := s.run.copyState(c.val, int(to)*c.block, int(from)*c.block, c.block); err != nil {
 			return fmt.Errorf("copy a cache block: %w", err)
 		}
 	}

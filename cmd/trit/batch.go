@@ -60,7 +60,7 @@ func (c *batchCmd) Run(e *env) error {
 		return err
 	}
 	defer m.Close()
-	dev, err := c.open(e)
+	dev, err := c.openAll(e)
 	if err != nil {
 		return err
 	}

@@ -137,7 +137,7 @@ func (c *benchCmd) Run(e *env) error {
 // run measures with one number of threads. Tests and other engines take turns.
 func (c *benchCmd) run(e *env, m *engine.Model, threads int, r *benchReport) (*benchRun, error) {
 	flags := deviceFlags{Device: c.Device, Threads: threads}
-	dev, err := flags.open(e)
+	dev, err := flags.openAll(e)
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ func (c *chatCmd) Run(e *env) error {
 	if note != "" {
 		fmt.Fprintln(e.err, "note:", note)
 	}
-	dev, err := c.open(e)
+	dev, err := c.openAll(e)
 	if err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ func (c *choicesCmd) Run(e *env) error {
 			return err
 		}
 	}
-	dev, err := c.open(e)
+	dev, err := c.openAll(e)
 	if err != nil {
 		return err
 	}

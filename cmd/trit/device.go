@@ -25,7 +25,17 @@ type deviceFlags struct {
 	Threads int    `help:"CPU threads; 0 means all processors." short:"t"`
 }
 
+// open opens the one device that is named.
 func (f deviceFlags) open(e *env) (auto.Closer, error) {
+	if len(auto.Split(f.Device)) > 1 {
+		return nil, fmt.Errorf("--device %s: this command runs on one device", f.Device)
+	}
+	return f.openAll(e)
+}
+
+// openAll is open for a command that also takes a list of devices, which share the
+// work.
+func (f deviceFlags) openAll(e *env) (auto.Closer, error) {
 	dev, note, err := auto.Open(auto.Options{Name: f.Device, Threads: f.Threads})
 	if note != "" {
 		fmt.Fprintln(e.err, "note:", note)
@@ -36,6 +46,9 @@ func (f deviceFlags) open(e *env) (auto.Closer, error) {
 // where says what a measurement ran on: the device and the processor's threads,
 // or the accelerator.
 func where(dev devices.Device, threads int, cpu string) string {
+	if s, ok := dev.(devices.Several); ok {
+		return fmt.Sprintf("%d devices: %s", len(s.Each()), where(s.Each()[0], threads, cpu))
+	}
 	if a, ok := dev.(devices.Accelerator); ok {
 		return a.About()
 	}

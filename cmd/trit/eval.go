@@ -40,7 +40,7 @@ func (c *pplCmd) Run(e *env) error {
 	if c.Limit > 0 && c.Limit < len(text) {
 		text = text[:c.Limit]
 	}
-	dev, err := c.open(e)
+	dev, err := c.openAll(e)
 	if err != nil {
 		return err
 	}

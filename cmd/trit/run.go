@@ -58,7 +58,7 @@ func (c *runCmd) Run(e *env) error {
 	for _, w := range m.Checkpoint.Warnings() {
 		fmt.Fprintln(e.err, "note:", w)
 	}
-	dev, err := c.open(e)
+	dev, err := c.openAll(e)
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func TestTrainTogetherErrors(t *testing.T) {
 	for devices, want := range map[string]string{
 		"ref,ref,ref": "8 rows cannot be cut into 1 micro-batches on each of 3 ranks",
 		"ref,nothing": `no device "nothing"`,
-		"ref,":        "a name is empty",
+		"ref,":        "a name in the list of devices is empty",
 	} {
 		out, code := trit(t, rankArgs(text, filepath.Join(dir, "run"), "--device", devices)...)
 		if code == 0 || !strings.Contains(out, want) || strings.Count(out, "trit: ") != 1 {

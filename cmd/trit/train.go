@@ -75,7 +75,7 @@ func (c *trainCmd) Run(e *env) error {
 		if c.Twin {
 			return fmt.Errorf("--device %s: a comparison trains on one device", c.Device)
 		}
-		return c.together(e, cfg, names)
+		return c.together(e, cfg, len(names))
 	}
 	dev, err := c.open(e)
 	if err != nil {

@@ -5,8 +5,10 @@ package auto
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -45,16 +47,76 @@ func Split(list string) []string {
 	return names
 }
 
+// several is what a list of names opens.
+type several struct {
+	Closer
+	all []Closer
+}
+
+// Each implements devices.Several.
+func (s *several) Each() []devices.Device {
+	ds := make([]devices.Device, len(s.all))
+	for i, d := range s.all {
+		ds[i] = d
+	}
+	return ds
+}
+
+// Name lists the names.
+func (s *several) Name() string {
+	var names []string
+	for _, d := range s.all {
+		names = append(names, d.Name())
+	}
+	return strings.Join(names, ",")
+}
+
+func (s *several) Close() error {
+	var errs []error
+	for _, d := range s.all {
+		errs = append(errs, d.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// openSeveral opens the devices of a list, which share the threads.
+func openSeveral(names []string, threads int) (Closer, string, error) {
+	if threads < 1 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	s := &several{}
+	var notes []string
+	for _, name := range names {
+		if name == "" {
+			return nil, "", errors.Join(errors.New("a name in the list of devices is empty"), s.Close())
+		}
+		d, note, err := Open(Options{Name: name, Threads: max(1, threads/len(names))})
+		if err != nil {
+			return nil, "", errors.Join(err, s.Close())
+		}
+		if note != "" && !slices.Contains(notes, note) {
+			notes = append(notes, note)
+		}
+		s.all = append(s.all, d)
+	}
+	s.Closer = s.all[0]
+	return s, strings.Join(notes, "; "), nil
+}
+
 // Closer is a device that must be closed after use.
 type Closer interface {
 	devices.Device
 	Close() error
 }
 
-// Open returns a device. Asked for a device that this machine lacks, it returns
+// Open returns a device, or of a list of names (see Split) a devices.Several. Asked
+// for a device that this machine lacks, it returns
 // an error that says why; asked for the best one, it falls back to the portable
 // device and note says why.
 func Open(o Options) (dev Closer, note string, err error) {
+	if names := Split(o.Name); len(names) > 1 {
+		return openSeveral(names, o.Threads)
+	}
 	switch o.Name {
 	case "", "auto":
 		d, err := best(o.Threads)
@@ -105,9 +167,12 @@ func Accelerators() (names, about []string, err error) {
 	return names, about, err
 }
 
-// Measure measures what the device can do at best, or the processor with so many
+// Measure measures what the device, or each of several, can do at best, or the processor with so many
 // threads, in about a second.
 func Measure(ctx context.Context, d devices.Device, threads int) (devices.Limits, error) {
+	if s, ok := d.(devices.Several); ok {
+		d = s.Each()[0]
+	}
 	if a, ok := d.(devices.Accelerator); ok {
 		return a.Measure(ctx)
 	}

@@ -56,7 +56,7 @@ func (b *buffer) Free() error {
 	if b.ptr == 0 {
 		return nil
 	}
-	err := b.d.with(func() error { return b.d.api.MemFree(b.ptr) })
+	err := b.d.release(func() error { return b.d.api.MemFree(b.ptr) })
 	b.ptr, b.size = 0, 0
 	return b.d.released("", err)
 }

@@ -132,5 +132,50 @@ func (m *member) collectiveKernels() []devices.Kernel {
 		}),
 	}
 	rows[0].InPlace = []graph.Update{{In: 0, Out: 0}}
-	return rows
+	return append(rows, m.gatherColumns())
+}
+
+// gatherColumns puts parts of rows together. A single row needs no more than the
+// library does; of several each rank's part is gathered first.
+func (m *member) gatherColumns() devices.Kernel {
+	scratch := func(c *devices.Call) int {
+		if c.In[0].Rows() == 1 {
+			return 0
+		}
+		return c.Out[0].Bytes()
+	}
+	return devices.Kernel{
+		Name: "gather_columns.nccl", Op: collective.GatherColumnsOp.OpDef, Needs: sm80,
+		Accept:  func(c *devices.Call) error { return collective.Fit(c.Attrs, m.c.Rank(), m.c.Size()) },
+		Scratch: scratch,
+		Cost: func(c *devices.Call) float64 {
+			return linkLatency + float64(c.Out[0].Bytes())/linkBandwidth + m.memoryCost(c)
+		},
+		Bind: func(c *devices.Call) (devices.Launch, error) {
+			n := c.In[0].Len()
+			x, err := m.span(c.In[0].Buf, c.In[0].Off, c.In[0].Bytes())
+			if err != nil {
+				return nil, err
+			}
+			to := c.Out[0]
+			if scratch(c) > 0 {
+				to = c.Scratch
+			}
+			y, err := m.span(to.Buf, to.Off, c.Out[0].Bytes())
+			if err != nil {
+				return nil, err
+			}
+			gather := &exchange{m: m, name: "gather_columns", run: func(s driver.Stream) error {
+				return m.comm.AllGather(x, y, n, nccl.Float32, s)
+			}}
+			if scratch(c) == 0 {
+				return gather, nil
+			}
+			order, err := m.bind("gather_columns", shape{blocks: c.In[0].Rows(), tiles: m.c.Size(), threads: 256}, c.Scratch, c.Out[0], int32(c.In[0].Last()))
+			if err != nil {
+				return nil, err
+			}
+			return several{gather, order.(work)}, nil
+		},
+	}
 }

@@ -240,7 +240,7 @@ func (d *Device) Close() error {
 		return nil
 	}
 	d.closed = true
-	err := d.with(func() error {
+	err := d.release(func() error {
 		var errs []error
 		if d.blas != nil {
 			errs = append(errs, d.blas.close())
@@ -270,6 +270,15 @@ func (d *Device) with(f func() error) error {
 		return err
 	}
 	return f()
+}
+
+// release is with for what frees something: of a GPU whose state is lost, which a
+// queue has reported, nothing is left to free.
+func (d *Device) release(f func() error) error {
+	if err := d.with(f); !isLost(err) {
+		return err
+	}
+	return nil
 }
 
 // function finds a kernel in its module, which it loads first if need be, and

@@ -114,7 +114,9 @@ func TestJoinedCollectives(t *testing.T) {
 				gathered, whole := b.State("s", graph.F32, graph.C(n)), b.State("whole", graph.F32, graph.C(n))
 				g, err := b.Finish(collective.AllReduce(in, ranks), ops.Add(collective.AllReduce(ops.Add(in, in), ranks), in),
 					collective.ReduceScatter(in, a), collective.AllGather(gathered, a),
-					collective.AllReduceInPlaceOp.One(collective.ReduceAttrs{Ranks: ranks}, whole))
+					collective.AllReduceInPlaceOp.One(collective.ReduceAttrs{Ranks: ranks}, whole),
+					collective.GatherColumns(ops.Reshape(in, graph.C(1), graph.C(n)), ranks),
+					collective.GatherColumns(ops.Reshape(in, graph.C(n), graph.C(1)), ranks))
 				if err != nil {
 					return err
 				}
@@ -138,7 +140,7 @@ func TestJoinedCollectives(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				var out [5][]float32
+				var out [7][]float32
 				for i := range out {
 					o, err := run.Output(context.Background(), i)
 					if err != nil {
@@ -156,6 +158,18 @@ func TestJoinedCollectives(t *testing.T) {
 				err = errors.Join(err, near(out[0], 0), near(out[2][:to-from], from), near(out[4], 0))
 				if i := slices.IndexFunc(out[2][to-from:], func(v float32) bool { return v != 0 }); i >= 0 {
 					err = errors.Join(err, errors.New("a part's end is not padded with zeros"))
+				}
+				var row, columns []float32
+				for i := range x {
+					row = append(row, x[i]...)
+				}
+				for j := range n {
+					for i := range x {
+						columns = append(columns, x[i][j])
+					}
+				}
+				if !slices.Equal(out[5], row) || !slices.Equal(out[6], columns) {
+					err = errors.Join(err, errors.New("the gathered rows differ"))
 				}
 				if !slices.Equal(out[3], want) {
 					err = errors.Join(err, errors.New("the gathered state differs"))

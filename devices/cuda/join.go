@@ -168,7 +168,7 @@ func (m *member) failLocked(err error) {
 			time.Sleep(time.Millisecond)
 		}
 		// This waits for sequences to be freed, by those that wait for queues.
-		m.gone <- m.with(m.comm.Abort)
+		m.gone <- m.release(m.comm.Abort)
 	}()
 }
 
@@ -221,7 +221,7 @@ func (m *member) Leave() (err error) {
 	case m.comm == nil:
 		return nil
 	case !failed:
-		err = m.with(m.comm.Destroy)
+		err = m.release(m.comm.Destroy)
 	default:
 		select {
 		case err = <-m.gone:

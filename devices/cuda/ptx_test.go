@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/trit-ml/trit/devices"
+	"github.com/trit-ml/trit/devices/inprocess"
 	"github.com/trit-ml/trit/graph"
 )
 
@@ -189,7 +190,11 @@ func TestArgumentsMatchKernels(t *testing.T) {
 			p, err := l.Pack(fake(d, l.Elem, "", 6, 100), fake(d, l.Elem, l.Name, 6, 100))
 			check(arch+": "+string(l.Name), p, err)
 		}
-		l, err := d.measureRead(fake(d, graph.U8, "", 64), fake(d, graph.I32, "", 1))
+		gather := d.Join(inprocess.Group(2)[0]).(*member).gatherColumns()
+		l, err := gather.Bind(&devices.Call{Op: gather.Op, In: []devices.Operand{fake(d, graph.F32, "", 3, 4)},
+			Out: []devices.Operand{fake(d, graph.F32, "", 3, 8)}, Scratch: fake(d, graph.U8, "", 96)})
+		check(arch+": "+gather.Name, l, err)
+		l, err = d.measureRead(fake(d, graph.U8, "", 64), fake(d, graph.I32, "", 1))
 		check(arch+": measuring", l, err)
 		for _, kernel := range []string{"measure_mma_s8", "measure_mma_bf16"} {
 			l, _, err := d.measureProducts(kernel, fake(d, graph.F32, "", 1), 1)

@@ -222,7 +222,7 @@ func (q *queue) Close() error {
 	if q.stream == 0 {
 		return nil
 	}
-	err := q.d.with(func() error {
+	err := q.d.release(func() error {
 		errs := []error{q.d.api.StreamSync(q.stream), q.d.api.DestroyStream(q.stream), q.d.api.HostFree(q.stage)}
 		if q.side != 0 {
 			errs = append(errs, q.d.api.DestroyStream(q.side))

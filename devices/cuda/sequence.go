@@ -116,7 +116,7 @@ func (s *sequence) Free() error {
 		return nil
 	}
 	q, api := s.q, s.q.d.api
-	err := q.d.with(func() error {
+	err := q.d.release(func() error {
 		var wait error
 		if q.stream != 0 {
 			wait = api.StreamSync(q.stream)

@@ -28,6 +28,7 @@ func (d *Device) kernelTable() []devices.Kernel {
 		d.headKernels(),
 		d.trainKernels(),
 		d.matmulKernels(),
+		d.sliceKernels(),
 	)
 }
 

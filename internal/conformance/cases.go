@@ -73,6 +73,7 @@ func Known() map[*graph.OpDef]Op {
 		ternary.FakeOp.OpDef:        {quantize, Tolerance{Each: 1e-5}},
 		ternary.MatMulOp.OpDef:      {ternaryMatMul, exact},
 		ternary.GroupMatMulOp.OpDef: {groupMatMul, exact},
+		ternary.SliceOp.OpDef:       {ternarySlice, exact},
 		ops.DequantOp.OpDef:         {dequant, exact},
 		ternary.DequantOp.OpDef:     {ternaryDequant, exact},
 

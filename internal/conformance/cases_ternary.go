@@ -192,3 +192,13 @@ func normLinear(count int, res bool) func(r *Rand) []Case {
 		return cs
 	}
 }
+
+func ternarySlice(r *Rand) []Case {
+	var cs []Case
+	for _, m := range matrices {
+		for _, rows := range [][2]int{{0, m[0]}, {m[0] / 2, m[0]}, {m[0] / 3, m[0]/3 + 1}} {
+			cs = append(cs, Case{Attrs: ternary.RowsAttrs{From: rows[0], To: rows[1]}, In: []graph.Tensor{r.Tern(m[0], m[1])}})
+		}
+	}
+	return cs
+}

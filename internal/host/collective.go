@@ -28,6 +28,7 @@ func (d *Device) Join(c devices.Communicator) devices.Member {
 		j.kernel("all_reduce.in_place", collective.AllReduceInPlaceOp.OpDef, j.allReduce),
 		j.kernel("reduce_scatter", collective.ReduceScatterOp.OpDef, j.reduceScatter),
 		j.kernel("all_gather", collective.AllGatherOp.OpDef, j.allGather),
+		j.kernel("gather_columns", collective.GatherColumnsOp.OpDef, j.gatherColumns),
 	}
 	rows[0].InPlace = []graph.Update{{In: 0, Out: 0}}
 	return &joined{d, append(rows, d.Kernels()...)}
@@ -55,10 +56,14 @@ func (j ring) kernel(name string, op *graph.OpDef, run func(e *exchange) error) 
 				return 0
 			}
 			n, size := c.In[0].Len(), j.c.Size()
+			if op == collective.GatherColumnsOp.OpDef {
+				return 4 * size * n
+			}
 			return 4 * size * max(min(n, small), min(ops.PartSize(n, size), block))
 		},
 		Bind: func(c *devices.Call) (devices.Launch, error) {
 			e := j.exchange(F32(c.In[0]), F32(c.Out[0]))
+			e.row = c.In[0].Last()
 			if b := U8(c.Scratch); len(b) > 0 {
 				e.scratch = unsafe.Slice((*float32)(unsafe.Pointer(&b[0])), len(b)/4)
 			}
@@ -82,6 +87,7 @@ func bytesOf(x []float32) []byte {
 // in bytes, for each block.
 type exchange struct {
 	x, y, scratch []float32
+	row           int     // length of a row of x
 	from, to      int     // of this rank's part
 	at, size      [][]int // by block, then by rank
 	each          []int   // where whole copies lie, one after the other
@@ -181,6 +187,24 @@ func (j ring) allGather(e *exchange) error {
 	for i, at := range e.at {
 		if err := j.c.AllGather(bytesOf(e.x), at, e.size[i]); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+func (j ring) gatherColumns(e *exchange) error {
+	n, size := len(e.x), j.c.Size()
+	if size == 1 {
+		copy(e.y, e.x)
+		return nil
+	}
+	copy(e.scratch[n*j.c.Rank():], e.x)
+	if err := j.c.AllGather(bytesOf(e.scratch[:n*size]), e.each, e.whole); err != nil {
+		return err
+	}
+	for r := range size {
+		for i := 0; i < n; i += e.row {
+			copy(e.y[i*size+r*e.row:], e.scratch[n*r+i:][:e.row])
 		}
 	}
 	return nil

@@ -66,7 +66,9 @@ func TestCollectives(t *testing.T) {
 				whole := b.State("whole", graph.F32, graph.C(n))
 				g, err := b.Finish(collective.AllReduce(in, ranks), collective.AllReduce(ops.Scale(in, 1), ranks),
 					collective.ReduceScatter(in, a), collective.AllGather(s, a),
-					collective.AllReduceInPlaceOp.One(collective.ReduceAttrs{Ranks: ranks}, whole))
+					collective.AllReduceInPlaceOp.One(collective.ReduceAttrs{Ranks: ranks}, whole),
+					collective.GatherColumns(ops.Reshape(in, graph.C(1), graph.C(n)), ranks),
+					collective.GatherColumns(ops.Reshape(in, graph.C(n), graph.C(1)), ranks))
 				if err != nil {
 					return err
 				}
@@ -93,7 +95,16 @@ func TestCollectives(t *testing.T) {
 				}
 				part := make([]float32, ops.PartSize(n, ranks))
 				copy(part, want[from:to])
-				for i, w := range [][]float32{want, want, part, want, want} {
+				var row, columns []float32
+				for i := range x {
+					row = append(row, x[i]...)
+				}
+				for j := range n {
+					for i := range x {
+						columns = append(columns, x[i][j])
+					}
+				}
+				for i, w := range [][]float32{want, want, part, want, want, row, columns} {
 					got, err := run.Output(context.Background(), i)
 					if err != nil {
 						return err

@@ -5,7 +5,7 @@ import (
 	"github.com/trit-ml/trit/ops"
 )
 
-// ReduceAttrs is the number of ranks that a sum is taken over.
+// ReduceAttrs is the number of ranks of an op that is the same on all.
 type ReduceAttrs struct{ Ranks int }
 
 // AllReduceOp gives every rank the sum of all ranks' x, f32 of any shape.

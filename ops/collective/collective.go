@@ -19,7 +19,7 @@ import (
 
 // All returns the ops of this package.
 func All() []*graph.OpDef {
-	return []*graph.OpDef{AllReduceOp.OpDef, AllReduceInPlaceOp.OpDef, ReduceScatterOp.OpDef, AllGatherOp.OpDef}
+	return []*graph.OpDef{AllReduceOp.OpDef, AllReduceInPlaceOp.OpDef, ReduceScatterOp.OpDef, AllGatherOp.OpDef, GatherColumnsOp.OpDef}
 }
 
 // Attrs is the number of ranks, at least 1, and which of them this one is.

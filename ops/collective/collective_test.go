@@ -18,6 +18,7 @@ func TestOps(t *testing.T) {
 		"all_reduce":          {{Attrs: collective.ReduceAttrs{Ranks: 1}, In: []graph.Tensor{x}, Sym: 3}},
 		"all_reduce.in_place": {{Attrs: collective.ReduceAttrs{Ranks: 1}, In: []graph.Tensor{x}, Sym: 3}},
 		"reduce_scatter":      {{Attrs: alone, In: []graph.Tensor{x}}},
+		"gather_columns":      {{Attrs: collective.ReduceAttrs{Ranks: 1}, In: []graph.Tensor{x}, Sym: 3}},
 		"all_gather":          {{Attrs: alone, In: []graph.Tensor{x}, Sym: 3}},
 	})
 }

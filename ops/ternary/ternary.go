@@ -7,5 +7,5 @@ import "github.com/trit-ml/trit/graph"
 
 // All returns the ops of this package.
 func All() []*graph.OpDef {
-	return []*graph.OpDef{QuantizeOp.OpDef, DequantOp.OpDef, FakeOp.OpDef, MatMulOp.OpDef, GroupMatMulOp.OpDef}
+	return []*graph.OpDef{QuantizeOp.OpDef, DequantOp.OpDef, FakeOp.OpDef, MatMulOp.OpDef, GroupMatMulOp.OpDef, SliceOp.OpDef}
 }

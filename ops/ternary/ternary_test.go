@@ -30,6 +30,7 @@ func TestOps(t *testing.T) {
 			{Name: "bf16", Attrs: ternary.AbsMean, In: []graph.Tensor{bf16}},
 			{Name: "groups", Attrs: groups, In: []graph.Tensor{w}},
 		},
+		"ternary.slice":   {{Attrs: ternary.RowsAttrs{From: 1, To: 4}, In: []graph.Tensor{opcheck.Codes(r, graph.Tern, -1, 1, 5, 9)}}},
 		"ternary.dequant": {{Attrs: graph.None{}, In: []graph.Tensor{opcheck.Codes(r, graph.Tern, -1, 1, 5, 9), graph.FromF32([]float32{0.37})}}},
 		"ternary.fake": {
 			{Attrs: ternary.AbsMean, In: []graph.Tensor{w}, Through: []int{0}},
