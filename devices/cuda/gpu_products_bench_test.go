@@ -219,3 +219,56 @@ func BenchmarkCachedAttention(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkAttention runs every kernel on a training step's attention: 64
+// sequences of 512 tokens, 8 heads of 64.
+func BenchmarkAttention(b *testing.B) {
+	top := newRig(b)
+	rng := rand.New(rand.NewPCG(10, 10))
+	const tokens, length, heads, hd = 32768, 512, 8, 64
+	for _, elem := range []graph.DType{graph.BF16, graph.F32} {
+		b.Run(elem.String(), func(b *testing.B) {
+			r := &rig{b, top.d, top.q, top.reg}
+			matrix := func() devices.Operand {
+				return r.device(elem, "", func(t graph.Tensor) {
+					for i := range t.Len() {
+						if v := rng.Float32() - 0.5; elem == graph.F32 {
+							t.F32()[i] = v
+						} else {
+							t.U16()[i] = graph.F32ToBF16(v)
+						}
+					}
+				}, tokens, heads*hd)
+			}
+			places := func(f func(i int) int) devices.Operand {
+				return r.device(graph.I32, "", func(t graph.Tensor) {
+					for i := range t.I32() {
+						t.I32()[i] = int32(f(i))
+					}
+				}, tokens)
+			}
+			seq, pos := places(func(i int) int { return i / length }), places(func(i int) int { return i % length })
+			q, k, v, o, do := matrix(), matrix(), matrix(), matrix(), matrix()
+			lse := r.device(graph.F32, "", func(t graph.Tensor) {
+				for i := range t.F32() {
+					t.F32()[i] = 6
+				}
+			}, tokens, heads)
+			wide, narrow := graph.Tensor{Elem: elem, Dims: []int{tokens, heads * hd}}, graph.Tensor{Elem: graph.F32, Dims: []int{tokens, heads}}
+			for _, k2 := range r.d.Kernels() {
+				in, out, products := []devices.Operand{q, k, v, seq, pos}, []graph.Tensor{wide, narrow}, 2.0
+				switch k2.Op {
+				case ops.AttentionOp.OpDef:
+				case ops.AttentionGradOp.OpDef:
+					in, out, products = []devices.Operand{q, k, v, o, lse, do, seq, pos}, []graph.Tensor{wide, wide, wide}, 5
+				default:
+					continue
+				}
+				b.Run(k2.Name, func(b *testing.B) {
+					r := &rig{b, top.d, top.q, top.reg}
+					r.measure(b, k2, ops.AttentionAttrs{Heads: heads, KVHeads: heads}, in, out, products*2*tokens*length/2*heads*hd)
+				})
+			}
+		})
+	}
+}

@@ -24,8 +24,6 @@ struct Cache {
     const u16 *kc, *vc;
     const int* table;
     int width, size, pitch, hd;
-
-    __device__ __forceinline__ size_t row(int seq, int p) const { return (size_t)table[seq * width + p / size] * size + p % size; }
 };
 
 // load_block starts copying block j of sequence seq and a key head: positions up
@@ -33,13 +31,17 @@ struct Cache {
 template <int HD, int THREADS>
 __device__ __forceinline__ void load_block(u8* k, u8* v, const Cache& c, int seq, int head, int j, int last) {
     typedef Rows<HD> R;
+    const int EACH_ROWS = THREADS / R::CHUNKS;
+    int r = threadIdx.x / R::CHUNKS, chunk = threadIdx.x % R::CHUNKS, p = j * KEYS + r, slot = p % c.size;
+    const int* page = c.table + seq * c.width + p / c.size;
+    const size_t from = head * c.hd + chunk * 8;
 #pragma unroll
-    for (int i = 0; i < KEYS * R::CHUNKS / THREADS; i++) {
-        int x = threadIdx.x + i * THREADS, r = x / R::CHUNKS, chunk = x % R::CHUNKS, p = j * KEYS + r;
+    for (int i = 0; i < KEYS / EACH_ROWS; i++, r += EACH_ROWS, p += EACH_ROWS) {
         bool in = p <= last && chunk * 8 < c.hd;
-        size_t from = in ? c.row(seq, p) * c.pitch + head * c.hd + chunk * 8 : 0;
-        cp_async16(R::at(k, r, chunk), c.kc + from, in ? 16 : 0);
-        cp_async16(R::at(v, r, chunk), c.vc + from, in ? 16 : 0);
+        size_t at = in ? ((size_t)*page * c.size + slot) * c.pitch + from : 0;
+        cp_async16(R::at(k, r, chunk), c.kc + at, in ? 16 : 0);
+        cp_async16(R::at(v, r, chunk), c.vc + at, in ? 16 : 0);
+        for (slot += EACH_ROWS; slot >= c.size; slot -= c.size) page++;
     }
 }
 
@@ -65,16 +67,19 @@ __device__ __forceinline__ void store_queries(u8* hi, u8* lo, int rows, const fl
 
 // scores adds the products of 16 rows, split in hi and lo, with N*16 keys from
 // key on to s, fragments of eight keys: of one step, first those with hi, so that
-// consecutive products do not wait for each other.
+// consecutive products do not wait for each other. Step 0 is the first.
 template <int HD, int N>
 __device__ __forceinline__ void scores(float (&s)[N * 2][4], const unsigned (&hi)[4], const unsigned (&lo)[4], u8* k, int key, int step) {
     unsigned f[N][4];
 #pragma unroll
-    for (int n = 0; n < N; n++) Rows<HD>::along(f[n], k, key + n * 16, step);
+    for (int n = 0; n < N; n++) Rows<HD>::rows_b(f[n], k, key + n * 16, step);
 #pragma unroll
     for (int n = 0; n < N * 2; n++) {
         PAIR(b, f[n / 2], n % 2);
-        mma_f16(s[n], hi, b);
+        if (step == 0)
+            mma_f16_first(s[n], hi, b);
+        else
+            mma_f16(s[n], hi, b);
     }
 #pragma unroll
     for (int n = 0; n < N * 2; n++) {
@@ -84,16 +89,19 @@ __device__ __forceinline__ void scores(float (&s)[N * 2][4], const unsigned (&hi
 }
 
 // outputs adds the products of probabilities, split in hi and lo, of 16 keys from
-// key on with N*16 columns of the values from col on to o.
+// key on with N*16 columns of the values from col on to o. Key 0 is the first.
 template <int HD, int N>
 __device__ __forceinline__ void outputs(float (&o)[N * 2][4], const unsigned (&hi)[4], const unsigned (&lo)[4], u8* v, int col, int key) {
     unsigned f[N][4];
 #pragma unroll
-    for (int n = 0; n < N; n++) Rows<HD>::across(f[n], v, col + n * 16, key);
+    for (int n = 0; n < N; n++) Rows<HD>::columns_b(f[n], v, col + n * 16, key);
 #pragma unroll
     for (int n = 0; n < N * 2; n++) {
         PAIR(b, f[n / 2], n % 2);
-        mma_f16(o[n], hi, b);
+        if (key == 0)
+            mma_f16_first(o[n], hi, b);
+        else
+            mma_f16(o[n], hi, b);
     }
 #pragma unroll
     for (int n = 0; n < N * 2; n++) {
@@ -106,12 +114,10 @@ __device__ __forceinline__ void outputs(float (&o)[N * 2][4], const unsigned (&h
 struct Seen {
     int first, last;
     __device__ __forceinline__ Seen(int pos, int window) : first(window > 0 ? max(0, pos - window + 1) : 0), last(pos) {}
-    __device__ __forceinline__ bool operator()(int p) const { return p >= first && p <= last; }
+    __device__ __forceinline__ bool operator()(int p) const { return (p >= first) & (p <= last); }
     __device__ __forceinline__ bool whole(int j) const { return last >= j * KEYS + KEYS - 1 && first <= j * KEYS; }
     __device__ __forceinline__ bool any(int j) const { return last >= j * KEYS && first < (j + 1) * KEYS; }
 };
-
-__device__ __forceinline__ float score(float dot, float scale, bool seen) { return seen ? __fmul_rn(dot, scale) : -INFINITY; }
 
 // above is m, or 0 where nothing was seen, so that differences are numbers.
 __device__ __forceinline__ float above(float m) { return m == -INFINITY ? 0.0f : m; }
@@ -126,7 +132,8 @@ struct Joining {
         old = exp2_approx(__fsub_rn(m0, above(m)));
         next = exp2_approx(__fsub_rn(mj, above(m)));
     }
-    __device__ __forceinline__ float operator()(float sum, float more) const { return fmaf(more, next, __fmul_rn(sum, old)); }
+    __device__ __forceinline__ float operator()(float sum, float more) const { return scaled(__fmul_rn(sum, old), more); }
+    __device__ __forceinline__ float scaled(float sum, float more) const { return fmaf(more, next, sum); }
 };
 
 // joined is one column of a row's output, of the sums of its blocks of keys.

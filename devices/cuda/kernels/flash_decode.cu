@@ -43,17 +43,18 @@ __device__ __forceinline__ void decode(const float* q, Cache c, const int* seq, 
         }
         cp_async_commit();
 
-        float x[2][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}}, mj[2] = {-INFINITY, -INFINITY};
+        float x[2][4], mj[2] = {-INFINITY, -INFINITY};
 #pragma unroll
         for (int step = 0; step < HD / 16; step++) {
             unsigned hi[4], lo[4];
-            R::along(hi, qh, 0, step);
-            R::along(lo, ql, 0, step);
+            R::rows_a(hi, qh, 0, step);
+            R::rows_a(lo, ql, 0, step);
             scores<HD, 1>(x, hi, lo, k, warp * 16, step);
         }
 #pragma unroll
         for (int e = 0; e < 8; e++) {
-            float y = score(x[e >> 2][e & 3], scale, seen(j * KEYS + warp * 16 + (e >> 2) * 8 + (lane & 3) * 2 + (e & 1)));
+            bool in = seen(j * KEYS + warp * 16 + (e >> 2) * 8 + (lane & 3) * 2 + (e & 1));
+            float y = in ? __fmul_rn(x[e >> 2][e & 3], scale) : -INFINITY;
             x[e >> 2][e & 3] = y;
             mj[e >> 1 & 1] = fmaxf(mj[e >> 1 & 1], y);
         }
@@ -78,16 +79,12 @@ __device__ __forceinline__ void decode(const float* q, Cache c, const int* seq, 
         }
         __syncthreads();
         float oj[NT][4], lj[4] = {0, 0, 0, 0};
-#pragma unroll
-        for (int n = 0; n < NT; n++)
-#pragma unroll
-            for (int e = 0; e < 4; e++) oj[n][e] = 0.0f;
         ONES(ones);
 #pragma unroll
         for (int step = 0; step < KEYS / 16; step++) {
             unsigned hi[4], lo[4];
-            Rows<64>::along(hi, ph, 0, step);
-            Rows<64>::along(lo, pl, 0, step);
+            Rows<64>::rows_a(hi, ph, 0, step);
+            Rows<64>::rows_a(lo, pl, 0, step);
             mma_f16(lj, hi, ones);
             outputs<HD, NT / 2>(oj, hi, lo, v, warp * NT * 8, step * 16);
             mma_f16(lj, lo, ones);

@@ -65,14 +65,10 @@ __device__ __forceinline__ void prefill(const float* q, Cache c, const int* seq,
 
             float x[KEYS / 8][4];
 #pragma unroll
-            for (int n = 0; n < KEYS / 8; n++)
-#pragma unroll
-                for (int e = 0; e < 4; e++) x[n][e] = 0.0f;
-#pragma unroll
             for (int step = 0; step < HD / 16; step++) {
                 unsigned hi[4], lo[4];
-                R::along(hi, qh, warp * 16, step);
-                R::along(lo, ql, warp * 16, step);
+                R::rows_a(hi, qh, warp * 16, step);
+                R::rows_a(lo, ql, warp * 16, step);
                 scores<HD, KEYS / 16>(x, hi, lo, k, 0, step);
             }
             const bool whole = __all_sync(FULL_WARP, seen[0].whole(j) && seen[1].whole(j));
@@ -80,11 +76,17 @@ __device__ __forceinline__ void prefill(const float* q, Cache c, const int* seq,
 #pragma unroll
             for (int n = 0; n < KEYS / 8; n++)
 #pragma unroll
-                for (int e = 0; e < 4; e++) {
-                    float y = score(x[n][e], scale, whole || seen[e >> 1](j * KEYS + n * 8 + (lane & 3) * 2 + (e & 1)));
-                    x[n][e] = y;
-                    mj[e >> 1] = fmaxf(mj[e >> 1], y);
-                }
+                for (int e = 0; e < 4; e++) x[n][e] = __fmul_rn(x[n][e], scale);
+            if (!whole) {
+#pragma unroll
+                for (int n = 0; n < KEYS / 8; n++)
+#pragma unroll
+                    for (int e = 0; e < 4; e++) x[n][e] = seen[e >> 1](j * KEYS + n * 8 + (lane & 3) * 2 + (e & 1)) ? x[n][e] : -INFINITY;
+            }
+#pragma unroll
+            for (int n = 0; n < KEYS / 8; n++)
+#pragma unroll
+                for (int e = 0; e < 4; e++) mj[e >> 1] = fmaxf(mj[e >> 1], x[n][e]);
             mj[0] = quad_max(mj[0]);
             mj[1] = quad_max(mj[1]);
             unsigned ph[KEYS / 16][4], pl[KEYS / 16][4];
@@ -99,26 +101,30 @@ __device__ __forceinline__ void prefill(const float* q, Cache c, const int* seq,
                     pl[n][e] = p.lo;
                 }
             Joining join[2] = {Joining(m[0], mj[0]), Joining(m[1], mj[1])};
-            float lj[4] = {0, 0, 0, 0};
+            const bool same = __all_sync(FULL_WARP, join[0].old == 1.0f && join[1].old == 1.0f);
+            if (!same) {
+#pragma unroll
+                for (int n = 0; n < HD / 8; n++)
+#pragma unroll
+                    for (int e = 0; e < 4; e++) out[n][e] = __fmul_rn(out[n][e], join[e >> 1].old);
+            }
+            float lj[4];
             ONES(ones);
             const int N = HD / 16 < 4 ? HD / 16 : 4;  // columns at a time, in 16s
 #pragma unroll
             for (int c = 0; c < HD / 16; c += N) {
                 float oj[N * 2][4];
 #pragma unroll
-                for (int n = 0; n < N * 2; n++)
-#pragma unroll
-                    for (int e = 0; e < 4; e++) oj[n][e] = 0.0f;
-#pragma unroll
                 for (int step = 0; step < KEYS / 16; step++) {
-                    if (c == 0) mma_f16(lj, ph[step], ones);
+                    if (c == 0 && step == 0) mma_f16_first(lj, ph[step], ones);
+                    if (c == 0 && step > 0) mma_f16(lj, ph[step], ones);
                     outputs<HD, N>(oj, ph[step], pl[step], v, c * 16, step * 16);
                     if (c == 0) mma_f16(lj, pl[step], ones);
                 }
 #pragma unroll
                 for (int n = 0; n < N * 2; n++)
 #pragma unroll
-                    for (int e = 0; e < 4; e++) out[c * 2 + n][e] = join[e >> 1](out[c * 2 + n][e], oj[n][e]);
+                    for (int e = 0; e < 4; e++) out[c * 2 + n][e] = join[e >> 1].scaled(out[c * 2 + n][e], oj[n][e]);
             }
 #pragma unroll
             for (int h = 0; h < 2; h++) {

@@ -34,7 +34,7 @@ struct Step {
                (max(bq, bk) + 1) * TOKENS <= tokens;
     }
     __device__ __forceinline__ bool sees(int2 q, int2 k, int iq, int ik) const {
-        return q.x == k.x && k.y <= q.y && (window <= 0 || q.y - k.y < window) && max(iq, ik) < tokens;
+        return (q.x == k.x) & (k.y <= q.y) & ((window <= 0) | (q.y - k.y < window)) & (max(iq, ik) < tokens);
     }
     // load_places starts copying (seq, pos) of a block's tokens.
     __device__ __forceinline__ void load_places(int2* to, int block) const {
@@ -92,11 +92,11 @@ __device__ __forceinline__ void times_rows(float (&s)[N * 2][4], u8* a, int row_
 #pragma unroll
     for (int step = 0; step < HD / 16; step++) {
         unsigned f[4];
-        Rows<HD>::along(f, a, row_a, step);
+        Rows<HD>::rows_a(f, a, row_a, step);
 #pragma unroll
         for (int n = 0; n < N; n++) {
             unsigned g[4];
-            Rows<HD>::along(g, b, row_b + n * 16, step);
+            Rows<HD>::rows_b(g, b, row_b + n * 16, step);
 #pragma unroll
             for (int e = 0; e < 2; e++) {
                 PAIR(w, g, e);
@@ -121,7 +121,7 @@ __device__ __forceinline__ void times_columns(float (&acc)[HD / 8][4], const uns
 #pragma unroll
     for (int n = 0; n < HD / 16; n++) {
         unsigned g[4];
-        Rows<HD>::across(g, b, n * 16, row);
+        Rows<HD>::columns_b(g, b, n * 16, row);
 #pragma unroll
         for (int e = 0; e < 2; e++) {
             PAIR(w, g, e);
@@ -167,28 +167,29 @@ __device__ __forceinline__ void forward(const u16* q, const u16* k, const u16* v
         float s[8][4];
         zero(s);
         times_rows<HD, 4>(s, pq, warp * 16, pk, 0);
-        float most[2] = {m[0], m[1]};
-        const bool whole = st.whole(mine, st.spans[b], block, b);
+        if (!st.whole(mine, st.spans[b], block, b)) {
 #pragma unroll
-        for (int n = 0; n < 8; n++)
+            for (int n = 0; n < 8; n++)
 #pragma unroll
-            for (int e = 0; e < 4; e++) {
-                int c = n * 8 + (lane & 3) * 2 + (e & 1), h = e >> 1;
-                bool seen = whole || st.sees(query[h], key[c], t0 + 8 * h, b * TOKENS + c);
-                s[n][e] = seen ? s[n][e] * scale : -INFINITY;
-                most[h] = fmaxf(most[h], s[n][e]);
-            }
+                for (int e = 0; e < 4; e++) {
+                    int c = n * 8 + (lane & 3) * 2 + (e & 1), h = e >> 1;
+                    s[n][e] = st.sees(query[h], key[c], t0 + 8 * h, b * TOKENS + c) ? s[n][e] : -INFINITY;
+                }
+        }
 #pragma unroll
         for (int h = 0; h < 2; h++) {
-            most[h] = quad_max(most[h]);
-            float base = most[h] == -INFINITY ? 0.0f : most[h], old = exp2_approx(m[h] - base);
-            m[h] = most[h];
+            float most = -INFINITY;
+#pragma unroll
+            for (int n = 0; n < 8; n++) most = fmaxf(most, fmaxf(s[n][2 * h], s[n][2 * h + 1]));
+            most = fmaxf(m[h], quad_max(most) * scale);
+            float base = most == -INFINITY ? 0.0f : most, old = exp2_approx(m[h] - base);
+            m[h] = most;
             l[h] *= old;
 #pragma unroll
             for (int n = 0; n < 8; n++)
 #pragma unroll
                 for (int e = 0; e < 2; e++) {
-                    s[n][2 * h + e] = exp2_approx(s[n][2 * h + e] - base);
+                    s[n][2 * h + e] = exp2_approx(fmaf(s[n][2 * h + e], scale, -base));
                     l[h] += s[n][2 * h + e];
                 }
 #pragma unroll
@@ -267,15 +268,23 @@ __device__ __forceinline__ void backward_keys(const u16* q, const u16* k, const 
             times_rows<HD, 2>(s, pk, warp * 16, pq, half * 32);
             times_rows<HD, 2>(ds, pv, warp * 16, pd, half * 32);
 #pragma unroll
-            for (int n = 0; n < 4; n++)
+            for (int n = 0; n < 4; n++) {
+                const int c = half * 32 + n * 8 + (lane & 3) * 2;
+                const float2 t = *(const float2*)(top + c), d = *(const float2*)(del + c);
 #pragma unroll
                 for (int e = 0; e < 4; e++) {
-                    int c = half * 32 + n * 8 + (lane & 3) * 2 + (e & 1);
-                    bool seen = whole || st.sees(query[c], key[e >> 1], b * TOKENS + c, t0 + 8 * (e >> 1));
-                    float p = seen ? exp2_approx(fmaf(s[n][e], scale, -LOG2E * top[c])) : 0.0f;
-                    s[n][e] = p;
-                    ds[n][e] = p * (ds[n][e] - del[c]);
+                    s[n][e] = exp2_approx(fmaf(s[n][e], scale, -LOG2E * (e & 1 ? t.y : t.x)));
+                    ds[n][e] -= e & 1 ? d.y : d.x;
                 }
+                if (!whole) {
+#pragma unroll
+                    for (int e = 0; e < 4; e++) {
+                        if (!st.sees(query[c + (e & 1)], key[e >> 1], b * TOKENS + c + (e & 1), t0 + 8 * (e >> 1))) s[n][e] = 0.0f;
+                    }
+                }
+#pragma unroll
+                for (int e = 0; e < 4; e++) ds[n][e] *= s[n][e];
+            }
 #pragma unroll
             for (int n = 0; n < 2; n++) {
                 unsigned f[4];
@@ -342,14 +351,19 @@ __device__ __forceinline__ void backward_queries(const u16* q, const u16* k, con
             times_rows<HD, 2>(s, pq, warp * 16, pk, half * 32);
             times_rows<HD, 2>(ds, pd, warp * 16, pv, half * 32);
 #pragma unroll
-            for (int n = 0; n < 4; n++)
+            for (int n = 0; n < 4; n++) {
 #pragma unroll
-                for (int e = 0; e < 4; e++) {
-                    int c = half * 32 + n * 8 + (lane & 3) * 2 + (e & 1), h = e >> 1;
-                    bool seen = whole || st.sees(query[h], key[c], t0 + 8 * h, b * TOKENS + c);
-                    float p = seen ? exp2_approx(fmaf(s[n][e], scale, -top[h])) : 0.0f;
-                    ds[n][e] = p * (ds[n][e] - del[h]);
+                for (int e = 0; e < 4; e++) s[n][e] = exp2_approx(fmaf(s[n][e], scale, -top[e >> 1]));
+                if (!whole) {
+#pragma unroll
+                    for (int e = 0; e < 4; e++) {
+                        const int c = half * 32 + n * 8 + (lane & 3) * 2 + (e & 1);
+                        if (!st.sees(query[e >> 1], key[c], t0 + 8 * (e >> 1), b * TOKENS + c)) s[n][e] = 0.0f;
+                    }
                 }
+#pragma unroll
+                for (int e = 0; e < 4; e++) ds[n][e] = s[n][e] * (ds[n][e] - del[e >> 1]);
+            }
 #pragma unroll
             for (int n = 0; n < 2; n++) {
                 unsigned f[4];

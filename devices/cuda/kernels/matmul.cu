@@ -182,15 +182,23 @@ struct Panel {
         }
     }
 
-    // four loads the fragments of 16 rows from row on and 16 inner indices from
-    // k on as four 8x8 matrices: rows 0-7 and 8-15 of the first half of k, then
-    // of the second.
-    static __device__ __forceinline__ void four(unsigned (&f)[4], u8* panel, int row, int k) {
+    // fragment_a loads the fragment of 16 rows from row on and 16 inner indices
+    // from k on; fragments_b the two whose columns are the first and the last
+    // eight rows, each in registers beside each other.
+    static __device__ __forceinline__ void fragment_a(unsigned (&f)[4], u8* panel, int row, int k) {
         int lane = threadIdx.x & 31;
         if (TRANSPOSED)
             ldmatrix_x4_trans(f, at(panel, k + (lane & 7) + (lane >> 4) * 8, (row >> 3) + (lane >> 3 & 1)));
         else
             ldmatrix_x4(f, at(panel, row + (lane & 15), (k >> 3) + (lane >> 4)));
+    }
+
+    static __device__ __forceinline__ void fragments_b(unsigned (&f)[4], u8* panel, int row, int k) {
+        int lane = threadIdx.x & 31;
+        if (TRANSPOSED)
+            ldmatrix_x4_trans(f, at(panel, k + (lane & 15), (row >> 3) + (lane >> 4)));
+        else
+            ldmatrix_x4(f, at(panel, row + (lane & 7) + (lane >> 4) * 8, (k >> 3) + (lane >> 3 & 1)));
     }
 };
 
@@ -240,22 +248,22 @@ __device__ __forceinline__ void matmul_bf16(const u16* a, const u16* b, void* y,
         u8* pb = pa + PA::BYTES;
         unsigned fa[2][MI][4], fb[2][NJ][4];
 #pragma unroll
-        for (int i = 0; i < MI; i++) PA::four(fa[0][i], pa, (wm * MI + i) * 16, 0);
+        for (int i = 0; i < MI; i++) PA::fragment_a(fa[0][i], pa, (wm * MI + i) * 16, 0);
 #pragma unroll
-        for (int j = 0; j < NJ; j++) PB::four(fb[0][j], pb, (wn * NJ + j) * 16, 0);
+        for (int j = 0; j < NJ; j++) PB::fragments_b(fb[0][j], pb, (wn * NJ + j) * 16, 0);
 #pragma unroll
         for (int h = 0; h < MMA_K / 16; h++) {
             if (h + 1 < MMA_K / 16) {
 #pragma unroll
-                for (int i = 0; i < MI; i++) PA::four(fa[(h + 1) & 1][i], pa, (wm * MI + i) * 16, (h + 1) * 16);
+                for (int i = 0; i < MI; i++) PA::fragment_a(fa[(h + 1) & 1][i], pa, (wm * MI + i) * 16, (h + 1) * 16);
 #pragma unroll
-                for (int j = 0; j < NJ; j++) PB::four(fb[(h + 1) & 1][j], pb, (wn * NJ + j) * 16, (h + 1) * 16);
+                for (int j = 0; j < NJ; j++) PB::fragments_b(fb[(h + 1) & 1][j], pb, (wn * NJ + j) * 16, (h + 1) * 16);
             }
 #pragma unroll
             for (int j = 0; j < NJ; j++) {
 #pragma unroll
                 for (int e = 0; e < 2; e++) {
-                    unsigned w[2] = {fb[h & 1][j][e], fb[h & 1][j][e + 2]};
+                    unsigned w[2] = {fb[h & 1][j][2 * e], fb[h & 1][j][2 * e + 1]};
 #pragma unroll
                     for (int i = 0; i < MI; i++) mma_bf16(acc[i][j][e], fa[h & 1][i], w);
                 }
