@@ -12,7 +12,7 @@ func All() []*graph.OpDef {
 		AttentionOp.OpDef, AttentionGradOp.OpDef, CachedAttentionOp.OpDef, KVAppendOp.OpDef, CachedAttentionCodesOp.OpDef, KVAppendCodesOp.OpDef,
 		SoftmaxOp.OpDef, SoftmaxGradOp.OpDef, CrossEntropyOp.OpDef, CrossEntropyGradOp.OpDef,
 		DistillOp.OpDef, DistillGradOp.OpDef, RelationOp.OpDef, RelationGradOp.OpDef,
-		SqSumOp.OpDef, ClipOp.OpDef, AdamWOp.OpDef, AccumulateOp.OpDef, EMAOp.OpDef,
+		SqSumOp.OpDef, ClipOp.OpDef, ClipGradsOp.OpDef, AdamWCastOp.OpDef, AdamWOp.OpDef, AccumulateOp.OpDef, EMAOp.OpDef,
 		QuantActOp.OpDef, DequantOp.OpDef, FakeQuantOp.OpDef, BlendOp.OpDef, DropoutOp.OpDef,
 		SubOp.OpDef, DivOp.OpDef, CompareOp.OpDef, ReLUOp.OpDef, ReLUGradOp.OpDef,
 		ExpOp.OpDef, ExpGradOp.OpDef, Expm1Op.OpDef, Expm1GradOp.OpDef,

@@ -224,6 +224,12 @@ func cases() map[string][]opcheck.Case {
 			{Name: "clips", Attrs: ops.ClipAttrs{Max: 1}, In: []graph.Tensor{scalar(4), scalar(5), scalar(0)}},
 			{Name: "off", In: []graph.Tensor{scalar(4)}},
 		},
+		"clip.grads": {
+			{Attrs: ops.ClipAttrs{Max: 1}, In: []graph.Tensor{f(5, 3), f(7)}},
+		},
+		"fused.adamw_cast": {
+			{Attrs: adam, In: []graph.Tensor{f(5, 3), cast(f(5, 3), graph.BF16), f(5, 3), positive(f(5, 3)), hyper, scalar(0.5)}},
+		},
 		"adamw": {
 			{Attrs: adam, In: []graph.Tensor{f(5, 3), f(5, 3), f(5, 3), positive(f(5, 3)), hyper, scalar(0.5)}},
 			{Name: "first step", Attrs: adam, In: []graph.Tensor{f(5, 3), f(5, 3), graph.NewTensor(graph.F32, 5, 3), graph.NewTensor(graph.F32, 5, 3), hyper, scalar(1)}},

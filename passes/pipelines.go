@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/ops"
 	"github.com/trit-ml/trit/ops/bitlinear"
 	"github.com/trit-ml/trit/ops/collective"
 )
@@ -134,6 +135,9 @@ func Train(o TrainOptions) Pipeline {
 	if slices.Contains(o.Fused, bitlinear.GLUSubLNGradOp.OpDef) {
 		p = append(p, Regate())
 	}
+	if slices.Contains(o.Fused, ops.AdamWCastOp.OpDef) {
+		p = append(p, GatherSquares(), DCE())
+	}
 	return append(p, Lowered(o.Integer, o.BF16, o.Fused...)...)
 }
 
@@ -206,6 +210,8 @@ var Order = []Constraint{
 	{"grad", "integer-forward", "products of codes have no gradient"},
 	{"fold-transposes", "integer-forward", "it knows one form of a product, that in which weights are stored"},
 	{"integer-forward", "fuse", "the products of codes are what is fused with their scales and residuals"},
+	{"optimizer", "gather-squares", "it gathers what the optimizer clips by"},
+	{"gather-squares", "fuse", "a cast that only an update reads is fused with it"},
 	{"grad", "regate", "it copies what gradients read"},
 	{"cse", "regate", "equal nodes would be merged again"},
 	{"regate", "fuse", "the values inside a fused op must not escape"},

@@ -32,7 +32,7 @@ func pipelines() map[string]passes.Pipeline {
 		"train dropout":      passes.Train(passes.TrainOptions{AdamW: adam, BF16: true, Integer: true, Dropout: passes.DropoutOptions{P: 0.2, Seed: 3, After: []string{"_proj.weight"}}}),
 		"train bf16 plain":   passes.Train(passes.TrainOptions{AdamW: adam, BF16: true, Plain: true, Spread: passes.Spread{Accumulate: true}}),
 		"train bf16 warm":    passes.Train(passes.TrainOptions{AdamW: adam, BF16: true, Warm: true}),
-		"train fused":        passes.Train(passes.TrainOptions{AdamW: adam, BF16: true, Fused: bitlinear.FusedTraining()}),
+		"train fused":        passes.Train(passes.TrainOptions{AdamW: adam, BF16: true, Fused: append(bitlinear.FusedTraining(), ops.AdamWCastOp.OpDef)}),
 		"eval":               passes.Eval(false),
 	}
 }

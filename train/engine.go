@@ -80,12 +80,19 @@ func (e *Engine) start() (err error) {
 	if e.run, err = e.progs.step.NewRun(); err != nil {
 		return err
 	}
+	// What a step reports comes along with it: there is one wait a step.
+	outs := make([]int, len(e.progs.step.Outputs()))
+	for i := range outs {
+		outs[i] = i
+	}
+	e.run.Bring(outs...)
 	last := e.progs.step
 	if e.progs.update != nil {
 		last = e.progs.update
 		if e.update, err = last.NewRun(e.run); err != nil {
 			return err
 		}
+		e.update.Bring(0)
 		if e.fin, err = e.progs.step.Input(passes.FirstInput); err != nil {
 			return err
 		}

@@ -57,10 +57,10 @@ func StepGraph(loss *graph.Graph, r Recipe, trace passes.Trace) (*graph.Graph, e
 	return stepGraph(loss, r, nil, nil, trace)
 }
 
-// fusions are those of bitlinear.FusedTraining that the device has kernels for.
+// fusions are those of training that the device has kernels for.
 func fusions(dev devices.Device) []*graph.OpDef {
 	reg := devices.NewRegistry(dev)
-	return slices.DeleteFunc(bitlinear.FusedTraining(), func(op *graph.OpDef) bool { return !reg.Claims(op) })
+	return slices.DeleteFunc(append(bitlinear.FusedTraining(), ops.AdamWCastOp.OpDef), func(op *graph.OpDef) bool { return !reg.Claims(op) })
 }
 
 func stepGraph(loss *graph.Graph, r Recipe, trained func(param string) bool, fused []*graph.OpDef, trace passes.Trace) (*graph.Graph, error) {

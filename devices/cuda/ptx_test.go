@@ -154,6 +154,9 @@ func TestArgumentsMatchKernels(t *testing.T) {
 			}
 			return
 		}
+		if a, ok := l.(*adam); ok {
+			l = a.launch
+		}
 		k, ok := l.(*launch)
 		if !ok {
 			return // a library's work

@@ -3,6 +3,7 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/trit-ml/trit/devices"
@@ -30,12 +31,19 @@ func (q *queue) Capture(launches []devices.Launch) (devices.Sequence, error) {
 		}
 		s.launches[i] = k
 	}
+	record := s.launches
+	if !slices.ContainsFunc(until, func(n int) bool { return n != 0 }) {
+		var err error
+		if record, err = joined(s.launches); err != nil {
+			return nil, err
+		}
+	}
 	api := q.d.api
 	err := q.do("capture", func() error {
 		if err := api.BeginCapture(q.stream); err != nil {
 			return err
 		}
-		errs := []error{q.record(s.launches, until)}
+		errs := []error{q.record(record, until[:len(record)])}
 		// Also after an error, or the stream would stay in capture.
 		g, err := api.EndCapture(q.stream)
 		errs = append(errs, err)

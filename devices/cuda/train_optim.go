@@ -42,16 +42,9 @@ func (d *Device) optimizerKernels() []devices.Kernel {
 				return inOrder(err, append(all, l)...)
 			},
 		},
-		{
-			Name: "adamw.f32", Op: ops.AdamWOp.OpDef, Needs: sm80, Cost: d.memoryCost,
-			Bind: func(c *devices.Call) (devices.Launch, error) {
-				a := c.Attrs.(ops.AdamWAttrs)
-				from, to := a.Owned(c.In[0].Len())
-				s := ops.NewAdamWStep(a, []float32{0, 0, 1, 1}, 1)
-				return d.bind("adamw", d.covering((to-from+3)/4), c.In[0], c.In[1], c.In[2], c.In[3], c.In[4], c.In[5], int64(from), int64(to-from),
-					s.Beta1, s.Rest1, s.Beta2, s.Rest2, s.Eps, float32(a.Decay))
-			},
-		},
+		{Name: "adamw.f32", Op: ops.AdamWOp.OpDef, Needs: sm80, Cost: d.memoryCost, Bind: d.adamw},
+		{Name: "adamw_cast.f32", Op: ops.AdamWCastOp.OpDef, Needs: sm80, Cost: d.memoryCost, Bind: d.adamw},
+		d.clipGrads(),
 		{
 			Name: "ema.f32", Op: ops.EMAOp.OpDef, Needs: sm80, Cost: d.memoryCost,
 			Bind: func(c *devices.Call) (devices.Launch, error) {

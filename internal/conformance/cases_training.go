@@ -34,6 +34,8 @@ func functions(m map[*graph.OpDef]Op) {
 		m[f.fwd.OpDef] = Op{cases(unary), Tolerance{Each: 4e-6, Abs: 1e-7}}
 		m[f.bwd.OpDef] = Op{cases(binarySame), Tolerance{Each: 4e-6, Abs: 1e-6}}
 	}
+	m[ops.ClipGradsOp.OpDef] = Op{clipGrads, Tolerance{Each: 1e-5}}
+	m[ops.AdamWCastOp.OpDef] = Op{adamwCast, Tolerance{Each: 1e-5, Abs: 1e-8}}
 	m[ops.CompareOp.OpDef] = Op{comparisons, exact}
 	m[ops.LogSoftmaxOp.OpDef] = Op{softmax, summed}
 	m[ops.SliceOp.OpDef] = Op{sliced, exact}
@@ -166,4 +168,28 @@ func gluGrad(r *Rand) []Case {
 	return overMatrices(func(n, d int) Case {
 		return Case{Attrs: ops.NormAttrs{Eps: 1e-5}, In: []graph.Tensor{r.F32(n, d), r.F32(n, d), r.F32(d), r.F32(n, d)}}
 	})
+}
+
+func clipGrads(r *Rand) []Case {
+	var cs []Case
+	for _, limit := range []float64{0, 1, 1e5} {
+		for _, n := range []int{1, 3, 130} {
+			c := Case{Attrs: ops.ClipAttrs{Max: limit}}
+			for i := range n {
+				elem := []graph.DType{graph.F32, graph.BF16}[i%2]
+				c.In = append(c.In, r.Float(elem, 1+i%7, 1+r.IntN(90)))
+			}
+			c.In[0] = r.F32(3, 17000)
+			cs = append(cs, c)
+		}
+	}
+	return cs
+}
+
+func adamwCast(r *Rand) []Case {
+	cs := adamw(r)
+	for i := range cs {
+		cs[i].In[1] = r.Float(graph.BF16, cs[i].In[1].Dims...)
+	}
+	return cs
 }
