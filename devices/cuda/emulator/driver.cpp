@@ -454,7 +454,8 @@ API cuStreamSynchronize(Stream* s) {
 API cuStreamQuery(Stream* s) {
     if (int e = check(s)) return e;
     if (capturing(s)) return CAPTURE_UNSUPPORTED;
-    if (!s->idle()) return NOT_READY;
+    // A caller that asks again at once would take the time that the work needs.
+    if (!s->idle_soon()) return NOT_READY;
     return check();
 }
 API cuEventCreate(void** e, unsigned) {

@@ -81,7 +81,8 @@ struct Stream {
     // add appends an entry, or records it.
     void add(Op op);
     void wait();
-    bool idle();
+    // idle_soon waits a little.
+    bool idle_soon();
     // serve runs what there is; only a thread that serves streams calls it.
     void serve();
 };

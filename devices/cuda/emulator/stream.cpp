@@ -75,9 +75,9 @@ void Stream::wait() {
     changed.wait(g, [&] { return !served; });
 }
 
-bool Stream::idle() {
-    std::lock_guard<std::mutex> g(lock);
-    return !served;
+bool Stream::idle_soon() {
+    std::unique_lock<std::mutex> g(lock);
+    return changed.wait_for(g, std::chrono::microseconds(100), [&] { return !served; });
 }
 
 void Stream::serve() {
