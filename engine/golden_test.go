@@ -216,9 +216,12 @@ func TestAloneOrTogether(t *testing.T) {
 	ref := reference(t, name)
 	m := open(t, golden.Path(t, name, "offline"))
 	prompt := append(slices.Clone(ref("greedy.prompt").I32()), ref("greedy.f32.online.tokens").I32()...)
-	for _, device := range []string{"ref", "neon", "avx2", "avx"} {
-		var want []float32
+	for _, device := range devicesUnderTest() {
+		want := map[graph.DType][]float32{}
 		for _, threads := range []int{1, 2} {
+			if device == "cuda" && threads > 1 {
+				continue
+			}
 			dev, _, err := auto.Open(auto.Options{Name: device, Threads: threads})
 			if err != nil {
 				t.Logf("not run on %s: %v", device, err)
@@ -229,12 +232,15 @@ func TestAloneOrTogether(t *testing.T) {
 				{Context: 64, Seqs: 1, Chunk: 64, Block: 16},
 				{Context: 64, Seqs: 1, Chunk: 5, Block: 16},
 				{Context: 64, Seqs: 64, Chunk: 100, Block: 16},
+				{Context: 64, Seqs: 1, Chunk: 64, Block: 16, Cache: graph.F16},
+				{Context: 64, Seqs: 1, Chunk: 2, Block: 16, Cache: graph.F16},
+				{Context: 64, Seqs: 64, Chunk: 100, Block: 16, Cache: graph.F16},
 			} {
 				e := start(t, m, dev, s)
 				got := lastLogits(t, e, prompt, s.Seqs)
-				if want == nil {
-					want = got
-				} else if !slices.Equal(want, got) {
+				if want[s.Cache] == nil {
+					want[s.Cache] = got
+				} else if !slices.Equal(want[s.Cache], got) {
 					t.Errorf("%s with %d threads, %+v: other logits than alone with one thread", device, threads, s)
 				}
 			}

@@ -45,7 +45,7 @@ func Infer(o InferOptions) Pipeline {
 // those of bitlinear.Normed that claims reports it to have kernels for, behind
 // those that they are made of.
 func FusedFor(claims func(*graph.OpDef) bool) []*graph.OpDef {
-	fused := []*graph.OpDef{bitlinear.SubLNQuantOp.OpDef, bitlinear.ReLU2GLUOp.OpDef, bitlinear.LinearAddOp.OpDef}
+	fused := []*graph.OpDef{bitlinear.SubLNQuantOp.OpDef, bitlinear.ReLU2GLUOp.OpDef, bitlinear.LinearAddOp.OpDef, bitlinear.RoPEAppendOp.OpDef}
 	parts := len(fused)
 	for _, op := range bitlinear.Normed() {
 		if claims(op) {

@@ -24,17 +24,7 @@ func (d *Device) cacheKernels() []devices.Kernel {
 				return rowsFit(c.In[2])
 			},
 			Cost: func(c *devices.Call) float64 { return launchCost },
-			Bind: func(c *devices.Call) (devices.Launch, error) {
-				a := c.Attrs.(bitlinear.RoPEAppendAttrs)
-				angles, err := d.angles(a, angleBytes(c))
-				if err != nil {
-					return nil, err
-				}
-				dq, dk := c.In[2].Last(), c.In[3].Last()
-				sh := shape{blocks: c.In[2].Dims[0], tiles: ceilDiv((dq+dk)/2+dk, 256), threads: 256}
-				return d.bindEarly("rope_append_"+c.In[0].Elem.String(), sh, c.In[0], c.In[1], c.In[2], c.In[3], c.In[4], c.In[5], c.In[6], c.In[7],
-					angles, c.Out[0], int32(dq), int32(dk), int32(a.HeadDim/2), int32(c.In[7].Dims[0]), int32(c.In[7].Dims[1]), int32(c.In[0].Dims[0]), int32(c.In[0].Dims[1]))
-			},
+			Bind: d.bindRoPEAppend,
 		},
 		{
 			Name: "kv.append", Op: ops.KVAppendOp.OpDef, Needs: sm80, Order: "each",
@@ -53,6 +43,18 @@ func (d *Device) cacheKernels() []devices.Kernel {
 			Cost:    d.memoryCost, Bind: d.bindReLU2GLU,
 		},
 	}
+}
+
+func (d *Device) bindRoPEAppend(c *devices.Call) (devices.Launch, error) {
+	a := c.Attrs.(bitlinear.RoPEAppendAttrs)
+	angles, err := d.angles(a, angleBytes(c))
+	if err != nil {
+		return nil, err
+	}
+	dq, dk := c.In[2].Last(), c.In[3].Last()
+	sh := shape{blocks: c.In[2].Dims[0], tiles: ceilDiv((dq+dk)/2+dk, 256), threads: 256}
+	return d.bindEarly("rope_append_"+c.In[0].Elem.String(), sh, c.In[0], c.In[1], c.In[2], c.In[3], c.In[4], c.In[5], c.In[6], c.In[7],
+		angles, c.Out[0], int32(dq), int32(dk), int32(a.HeadDim/2), int32(c.In[7].Dims[0]), int32(c.In[7].Dims[1]), int32(c.In[0].Dims[0]), int32(c.In[0].Dims[1]))
 }
 
 func (d *Device) bindReLU2GLU(c *devices.Call) (devices.Launch, error) {

@@ -133,7 +133,7 @@ func packed(weights ...int) []graph.Layout {
 
 // decodeKernels lists the kernels of a decode step.
 func (d *Device) decodeKernels() []devices.Kernel {
-	return slices.Concat(d.codesKernels(), d.normedKernels(), d.cacheKernels())
+	return slices.Concat(d.codesKernels(), d.normedKernels(), d.cacheKernels(), d.stepKernels())
 }
 
 // codesKernels are products with tokens that are quantized already.

@@ -308,6 +308,13 @@ func (d *Device) function(name string, shared int) (driver.Function, error) {
 		if f, err = d.api.ModuleFunction(mod, name); err != nil {
 			return err
 		}
+		if strings.HasSuffix(name, earlyForm) {
+			// Blocks of two kernels share a multiprocessor only if both divide its
+			// memory in the same way.
+			if err := d.api.SetFunctionAttribute(f, driver.SharedCarveout, 100); err != nil {
+				return err
+			}
+		}
 		if shared > 0 {
 			return d.api.SetFunctionAttribute(f, driver.MaxFuncDynamicShared, d.info.SharedPerBlock-staticShared)
 		}

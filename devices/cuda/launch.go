@@ -138,13 +138,16 @@ func (d *Device) bind(fn string, sh shape, args ...any) (devices.Launch, error) 
 	return l, nil
 }
 
+// earlyForm ends the names of kernels that may start early.
+const earlyForm = "_sm90"
+
 // bindEarly is bind for a kernel of a file that has an _sm90 form. There it starts
 // while the kernel before it ends, and waits itself for what it reads.
 func (d *Device) bindEarly(fn string, sh shape, args ...any) (devices.Launch, error) {
 	if !d.Has(sm90a) {
 		return d.bind(fn, sh, args...)
 	}
-	l, err := d.bind(fn+"_sm90", sh, args...)
+	l, err := d.bind(fn+earlyForm, sh, args...)
 	if err == nil {
 		l.(*launch).early = true
 	}

@@ -95,6 +95,7 @@ func Known() map[*graph.OpDef]Op {
 		bitlinear.NormGLUOp.OpDef:       {normLinear(2, false), offByCode},
 		bitlinear.NormLinear3Op.OpDef:   {normLinear(3, false), offByCode},
 		bitlinear.NormLinearAddOp.OpDef: {normLinear(1, true), offByCode},
+		bitlinear.RoPEAttendOp.OpDef:    {ropeAttend, summed},
 		bitlinear.RoPEAppendOp.OpDef:    {ropeAppend, summed},
 
 		bitlinear.LinearCastOp.OpDef:        {toBF16(intLinear(1, false), false), rounded},

@@ -90,6 +90,10 @@ func cases() map[string][]opcheck.Case {
 		"fused.rmsnorm_grad_add": {{
 			Attrs: ops.NormAttrs{Eps: 1e-5}, In: []graph.Tensor{f(rows, k), f(k), f(rows, k), f(rows, k)}, Sym: rows,
 		}},
+		"fused.rope_attend": {{
+			Attrs: bitlinear.RoPEAttendAttrs{Theta: 5e5, HeadDim: 4, Heads: 4, KVHeads: 2, Window: 3},
+			In:    []graph.Tensor{cache(), cache(), f(rows, 16), f(rows, 8), f(rows, 8), seq, pos, table}, Sym: rows,
+		}},
 		"fused.rope_append": {{
 			Attrs: bitlinear.RoPEAppendAttrs{Theta: 5e5, HeadDim: 4},
 			In:    []graph.Tensor{cache(), cache(), f(rows, 16), f(rows, 8), f(rows, 8), seq, pos, table}, Sym: rows,
@@ -155,6 +159,13 @@ var primitives = map[string]func(attrs any, in []graph.Value) []graph.Value{
 	"fused.rmsnorm_grad_add": func(attrs any, in []graph.Value) []graph.Value {
 		out := ops.RMSNormGradOp.Emit(attrs.(ops.NormAttrs), in[0], in[1], in[2])
 		return []graph.Value{ops.Add(out[0], in[3]), out[1]}
+	},
+	"fused.rope_attend": func(attrs any, in []graph.Value) []graph.Value {
+		a := attrs.(bitlinear.RoPEAttendAttrs)
+		q := ops.RoPE(in[2], in[6], a.Theta, a.HeadDim)
+		k := ops.RoPE(in[3], in[6], a.Theta, a.HeadDim)
+		kv := ops.KVAppendOp.Emit(graph.None{}, in[0], in[1], k, in[4], in[5], in[6], in[7])
+		return append(ops.CachedAttentionOp.Emit(a.Attention(), q, kv[0], kv[1], in[5], in[6], in[7]), kv...)
 	},
 	"fused.rope_append": func(attrs any, in []graph.Value) []graph.Value {
 		a := attrs.(bitlinear.RoPEAppendAttrs)

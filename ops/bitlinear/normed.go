@@ -3,11 +3,11 @@ package bitlinear
 import "github.com/trit-ml/trit/graph"
 
 // Normed returns fusions of BitLinears with the norm before them, larger ones
-// first. They suit devices on which starting a kernel costs more than normalising
-// a token again in every part of the product; where a device has kernels for
-// them, they go before those of Fused.
+// first, and of all that stands between projections. They suit devices on which
+// starting a kernel costs more than normalising a token again in every part of the
+// product; where a device has kernels for them, they go before those of Fused.
 func Normed() []*graph.OpDef {
-	return []*graph.OpDef{NormGLUOp.OpDef, NormLinear3Op.OpDef, NormLinearAddOp.OpDef}
+	return []*graph.OpDef{NormGLUOp.OpDef, NormLinear3Op.OpDef, NormLinearAddOp.OpDef, RoPEAttendOp.OpDef}
 }
 
 // NormGLUOp is a feed-forward layer up to its gate.

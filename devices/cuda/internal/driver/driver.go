@@ -168,6 +168,7 @@ const (
 	ComputeMinor         Attribute = 76
 	SharedPerBlockOptIn  Attribute = 97
 	MaxFuncDynamicShared Attribute = 8 // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+	SharedCarveout       Attribute = 9 // CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, percent
 )
 
 // DeviceAttribute reads one attribute.

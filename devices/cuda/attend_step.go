@@ -1,0 +1,159 @@
+package cuda
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/trit-ml/trit/devices"
+	"github.com/trit-ml/trit/ops"
+	"github.com/trit-ml/trit/ops/bitlinear"
+)
+
+// stepTokens is how many tokens a step has at most whose attention appends to the
+// cache itself; see kernels/attend_step.cu.
+const stepTokens = 64
+
+// stepKernels are rows of fused.rope_attend: one kernel for few tokens, otherwise
+// rope_append and attention, one after the other.
+func (d *Device) stepKernels() []devices.Kernel {
+	op := bitlinear.RoPEAttendOp.OpDef
+	rows := []devices.Kernel{{
+		Name: "fused.rope_attend.mma64", Op: op, Needs: sm80, Order: mma64,
+		Accept: func(c *devices.Call) error {
+			a := stepAttention(c)
+			if a.tokens > stepTokens {
+				return fmt.Errorf("more than %d tokens", stepTokens)
+			}
+			return errors.Join(a.fits(16), anglesFit(c))
+		},
+		Cost:    func(c *devices.Call) float64 { return d.decodeAttentionCost(attentionCall(c)) - launchCost },
+		Scratch: func(c *devices.Call) int { _, n := d.attentionParts(attentionCall(c)); return n },
+		Bind:    d.bindStep,
+	}}
+	for _, order := range []string{mma64, "rows32"} {
+		rows = append(rows, devices.Kernel{
+			Name: "fused.rope_attend." + order + ".apart", Op: op, Needs: sm80, Order: order,
+			Accept: func(c *devices.Call) error {
+				_, err := d.attentionOf(attentionCall(c), order)
+				return errors.Join(anglesFit(c), err)
+			},
+			Cost: func(c *devices.Call) float64 {
+				k, err := d.attentionOf(attentionCall(c), order)
+				if err != nil {
+					return 0
+				}
+				return launchCost + k.Cost(attentionCall(c))
+			},
+			Scratch: func(c *devices.Call) int {
+				bytes := queryBytes(c)
+				if k, err := d.attentionOf(attentionCall(c), order); err == nil && k.Scratch != nil {
+					bytes += k.Scratch(attentionCall(c))
+				}
+				return bytes
+			},
+			Bind: func(c *devices.Call) (devices.Launch, error) { return d.bindStepApart(c, order) },
+		})
+	}
+	return rows
+}
+
+// appendAttrs are those of a rope_attend's first part.
+func appendAttrs(c *devices.Call) bitlinear.RoPEAppendAttrs {
+	a := c.Attrs.(bitlinear.RoPEAttendAttrs)
+	return bitlinear.RoPEAppendAttrs{Theta: a.Theta, HeadDim: a.HeadDim}
+}
+
+func anglesFit(c *devices.Call) error {
+	inner := *c
+	inner.Attrs = appendAttrs(c)
+	if n := angleBytes(&inner); n > maxAngles {
+		return fmt.Errorf("a table of angles for the positions of this cache takes %s", size(n))
+	}
+	return rowsFit(c.In[2])
+}
+
+// attentionCall is the attention of a rope_attend, of queries that are not yet
+// rotated.
+func attentionCall(c *devices.Call) *devices.Call {
+	return &devices.Call{Op: ops.CachedAttentionOp.OpDef, Attrs: c.Attrs.(bitlinear.RoPEAttendAttrs).Attention(), Where: c.Where, Scratch: c.Scratch,
+		In: []devices.Operand{c.In[2], c.In[0], c.In[1], c.In[5], c.In[6], c.In[7]}, Out: c.Out[:1:1]}
+}
+
+func stepAttention(c *devices.Call) cachedAttention { return newCachedAttention(attentionCall(c)) }
+
+// attentionOf is the cheapest kernel of an order for a call.
+func (d *Device) attentionOf(c *devices.Call, order string) (devices.Kernel, error) {
+	var best devices.Kernel
+	err := errors.New("no attention of this order")
+	for _, k := range d.kernels {
+		if k.Op != c.Op || k.Order != order || !d.hasAll(k.Needs) {
+			continue
+		}
+		if no := k.Accept(c); no != nil {
+			err = no
+		} else if best.Op == nil || k.Cost(c) < best.Cost(c) {
+			best = k
+		}
+	}
+	if best.Op != nil {
+		err = nil
+	}
+	return best, err
+}
+
+// queryBytes is the scratch memory of rotated queries.
+func queryBytes(c *devices.Call) int {
+	return (c.In[2].Bytes() + devices.Align - 1) / devices.Align * devices.Align
+}
+
+func (d *Device) bindStepApart(c *devices.Call, order string) (devices.Launch, error) {
+	turned := c.In[2]
+	turned.Buf, turned.Off = c.Scratch.Buf, c.Scratch.Off
+	first, err := d.bindRoPEAppend(&devices.Call{Op: bitlinear.RoPEAppendOp.OpDef, Attrs: appendAttrs(c), Where: c.Where, In: c.In,
+		Out: []devices.Operand{turned, c.Out[1], c.Out[2]}})
+	if err != nil {
+		return nil, err
+	}
+	call := attentionCall(c)
+	call.In[0] = turned
+	k, err := d.attentionOf(call, order)
+	if err != nil {
+		return nil, err
+	}
+	call.Scratch.Off += queryBytes(c)
+	then, err := k.Bind(call)
+	if err != nil {
+		return nil, err
+	}
+	return several{first.(work), then.(work)}, nil
+}
+
+func (d *Device) bindStep(c *devices.Call) (devices.Launch, error) {
+	call := attentionCall(c)
+	a, bytes := d.attentionParts(call)
+	attrs := appendAttrs(c)
+	inner := *c
+	inner.Attrs = attrs
+	angles, err := d.angles(attrs, angleBytes(&inner))
+	if err != nil {
+		return nil, err
+	}
+	w := a.padded()
+	sh := shape{
+		blocks: d.keySplits(a), tiles: a.KVHeads, layers: a.tokens,
+		threads: 128, shared: 32*2*w + 4*keyBlock*2*w + 2*16*128 + 4*16*4,
+	}
+	args := []any{c.In[0], c.In[1], c.In[2], c.In[3], c.In[4], c.In[5], c.In[6], c.In[7], angles, c.Out[0]}
+	if bytes > 0 {
+		tickets, err := d.newTickets(a.tokens * a.KVHeads)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, a.partSums, a.partMost, tickets)
+	} else {
+		args = append(args, int64(0), int64(0), int64(0))
+	}
+	args = append(args, int32(a.tokens), int32(a.Heads), int32(a.group), int32(a.hd), int32(a.table.Dims[0]), int32(a.width), int32(a.kc.Dims[0]),
+		int32(a.size), int32(a.Window), a.scale(), int32(a.blocks()))
+	return d.bindEarly(fmt.Sprintf("attend_step_%d", w), sh, args...)
+}
