@@ -23,6 +23,7 @@ func (d *Device) trainKernels() []devices.Kernel {
 		d.optimizerKernels(),
 		d.weightKernels(),
 		d.anyAttention(),
+		[]devices.Kernel{d.packingTernary()},
 	)
 }
 
