@@ -45,6 +45,23 @@ func (d *Device) headKernels() []devices.Kernel {
 			},
 		},
 		devices.Kernel{
+			Name: "screen.keep", Op: screen.KeepOp.OpDef, Needs: sm80,
+			Accept: func(c *devices.Call) error { return rowsFit(c.In[0]) },
+			Cost:   d.memoryCost,
+			Bind: func(c *devices.Call) (devices.Launch, error) {
+				return d.bind("screen_keep", shape{blocks: c.In[0].Dims[0], threads: 256}, c.In[0], c.In[1], c.Out[0], int32(c.In[0].Dims[1]))
+			},
+		},
+		devices.Kernel{
+			Name: "screen.list", Op: screen.ListOp.OpDef, Needs: sm80,
+			Accept: func(c *devices.Call) error { return rowsFit(c.In[0]) },
+			Cost:   func(c *devices.Call) float64 { return d.memoryCost(c) * float64(c.Attrs.(screen.ListAttrs).Most) },
+			Bind: func(c *devices.Call) (devices.Launch, error) {
+				return d.bind("screen_list", shape{blocks: c.In[0].Dims[0], threads: 256}, c.In[0], c.In[1], c.Out[0], c.Out[1],
+					int32(c.In[0].Dims[1]), int32(c.Attrs.(screen.ListAttrs).Most))
+			},
+		},
+		devices.Kernel{
 			Name: "screen.likeliest", Op: screen.LikeliestOp.OpDef, Needs: sm80, Order: orderHead,
 			Accept:  d.likeliestFits,
 			Cost:    d.likeliestCost,
@@ -62,7 +79,9 @@ func (d *Device) headKernel(elem graph.DType) devices.Kernel {
 		}
 		return headTokens
 	}
-	shared := func(c *devices.Call) int { return min(c.In[0].Dims[0], tile(c)) * c.In[0].Dims[1] * 4 }
+	shared := func(c *devices.Call) int {
+		return min(c.In[0].Dims[0], tile(c)) * ceilDiv(c.In[0].Dims[1], 256) * 256 * 4
+	}
 	return devices.Kernel{
 		Name: "head." + elem.String(), Op: ops.MatMulOp.OpDef, Needs: sm80, Order: orderHead,
 		Accept: func(c *devices.Call) error {
@@ -87,7 +106,7 @@ func (d *Device) headKernel(elem graph.DType) devices.Kernel {
 		},
 		Bind: func(c *devices.Call) (devices.Launch, error) {
 			m, k, n := c.In[0].Dims[0], c.In[0].Dims[1], c.In[1].Dims[0]
-			sh := shape{blocks: min(ceilDiv(n, 8), 4*d.info.Multiprocessors), tiles: ceilDiv(m, tile(c)), threads: 256, shared: shared(c)}
+			sh := shape{blocks: min(ceilDiv(n, 16), 4*d.info.Multiprocessors), tiles: ceilDiv(m, tile(c)), threads: 256, shared: shared(c)}
 			return d.bindEarly(fmt.Sprintf("head%d_%s", tile(c), elem), sh, c.In[0], c.In[1], c.Out[0], int32(m), int32(n), int32(k))
 		},
 	}

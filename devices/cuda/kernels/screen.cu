@@ -7,8 +7,9 @@
 //
 // and the logit as computed is within gamma·|w|·|x| of w·x (Higham, "Accuracy and
 // Stability of Numerical Algorithms", §3.1).
-#include "mma.cuh"
+#include "choice.cuh"
 #include "head.cuh"
+#include "mma.cuh"
 
 #define COLUMNS 256        // of a block of both planes
 #define SCAN_ROWS 128      // rows of the head that a block looks at: 16 for each warp
@@ -16,7 +17,6 @@
 #define PICK_ROWS 1024     // rows of a block that picks
 #define TOP_CODE 32000.0f  // largest code of an activation
 #define ROUND_UP (1.0 + 1e-6)
-#define INFINITE __uint_as_float(0x7f800000u)
 
 // Token is what is known of one.
 struct Token {
@@ -179,34 +179,6 @@ KERNEL(256, 2, screen_scan4)(const i8* codes, const Token* tokens, const u8* nib
 KERNEL(256, 2, screen_scan16)(const i8* codes, const Token* tokens, const u8* nibbles, const u8* crumbs, const float* bounds, float* most,
                               float* least, int m, int n, int cols) {
     scan<4>(codes, tokens, nibbles, crumbs, bounds, most, least, m, n, cols);
-}
-
-typedef unsigned long long u64;
-
-// ordered maps floats to integers of the same order; numbers are above 0.
-__device__ __forceinline__ unsigned ordered(float v) {
-    unsigned u = __float_as_uint(__fadd_rn(v, 0.0f));  // one zero
-    return u ^ ((u >> 31) ? 0xffffffffu : 0x80000000u);
-}
-
-__device__ __forceinline__ float unordered(unsigned u) { return __uint_as_float(u ^ ((u >> 31) ? 0x80000000u : 0xffffffffu)); }
-
-// key orders tokens: likelier ones are larger, the lowest id among equals. What
-// cannot be drawn is 0.
-__device__ __forceinline__ u64 key(float v, int id) {
-    if (!(v > -INFINITE)) return 0;
-    return (u64)ordered(v) << 32 | (unsigned)~id;
-}
-
-__device__ __forceinline__ u64 block_max(u64 v) {
-    __shared__ u64 part[WARPS];
-    for (int o = 16; o > 0; o >>= 1) v = max(v, __shfl_xor_sync(FULL_WARP, v, o));
-    if ((threadIdx.x & 31) == 0) part[threadIdx.x >> 5] = v;
-    __syncthreads();
-    v = (threadIdx.x & 31) < (blockDim.x >> 5) ? part[threadIdx.x & 31] : 0;
-    for (int o = 16; o > 0; o >>= 1) v = max(v, __shfl_xor_sync(FULL_WARP, v, o));
-    __syncthreads();
-    return v;
 }
 
 // kth is the k-th largest of n numbers, −Inf if there are fewer.
