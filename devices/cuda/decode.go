@@ -8,6 +8,7 @@ import (
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/ops"
 	"github.com/trit-ml/trit/ops/bitlinear"
+	"github.com/trit-ml/trit/ops/ternary"
 )
 
 // Extents of kernels/linear.cu.
@@ -133,7 +134,7 @@ func packed(weights ...int) []graph.Layout {
 
 // decodeKernels lists the kernels of a decode step.
 func (d *Device) decodeKernels() []devices.Kernel {
-	return slices.Concat(d.codesKernels(), d.normedKernels(), d.cacheKernels(), d.stepKernels())
+	return slices.Concat(d.codesKernels(), d.normedKernels(), d.cacheKernels(), d.stepKernels(), d.groupKernels())
 }
 
 // codesKernels are products with tokens that are quantized already.
@@ -229,4 +230,23 @@ func (d *Device) bindNormQuant(c *devices.Call) (devices.Launch, error) {
 	a := c.Attrs.(bitlinear.NormQuantAttrs)
 	return d.bindEarly("norm_quant", shape{blocks: c.In[0].Rows(), threads: rowThreads},
 		c.In[0], c.In[1], c.Out[0], c.Out[1], int32(c.In[0].Last()), a.Eps, ops.QuantAttrs{Bits: a.Bits}.QMax())
+}
+
+// groupKernels are products whose weights have a scale for each group.
+func (d *Device) groupKernels() []devices.Kernel {
+	return []devices.Kernel{{
+		Name: "ternary_group_matmul", Op: ternary.GroupMatMulOp.OpDef, Needs: sm80,
+		Accept: func(c *devices.Call) error {
+			if m := c.In[0].Dims[0]; m > 65535 || c.In[0].Last() > maxK {
+				return fmt.Errorf("%d tokens, or rows of %d, are too many", m, c.In[0].Last())
+			}
+			return nil
+		},
+		Cost: d.memoryCost,
+		Bind: func(c *devices.Call) (devices.Launch, error) {
+			n, k := c.In[2].Dims[0], c.In[2].Dims[1]
+			return d.bind("ternary_group_matmul", shape{blocks: ceilDiv(n, 8), tiles: c.In[0].Dims[0], threads: 256},
+				c.In[0], c.In[1], c.In[2], c.In[3], c.Out[0], int32(n), int32(k), int32(c.In[3].Dims[1]))
+		},
+	}}
 }
