@@ -180,6 +180,9 @@ func TestLostDevice(t *testing.T) {
 		t.Fatalf("Sync after a bad access: %v", err)
 	}
 	t.Log(err)
+	if where := "(kernel "; strings.HasPrefix(d.info.Name, "Emulated") && !strings.Contains(err.Error(), where) {
+		t.Errorf("the emulator does not say which thread it was: %v", err)
+	}
 	if again := q.Launch(l); again == nil || again.Error() != err.Error() {
 		t.Errorf("the next call gives %v, want the first error again", again)
 	}
