@@ -64,6 +64,14 @@ func (d *Device) normKernels() []devices.Kernel {
 	size := func(x devices.Operand) (rows, width, group any) {
 		return int32(x.Rows()), int32(x.Last()), int32(rowGroup(x))
 	}
+	// gradSum adds up what arrives from several layers, and the residual stream.
+	gradSum := func(name string, op *graph.OpDef) devices.Kernel {
+		return devices.Kernel{
+			Name: name + "_add.float", Op: op, Needs: sm80, BF16: true, Accept: shortRows(maxGradGroup),
+			InPlace: []graph.Update{{In: 0, Out: 0}, {In: 2, Out: 0}, {In: 3, Out: 0}, {In: 4, Out: 0}}, Scratch: normGradScratch, Cost: d.memoryCost,
+			Bind: func(c *devices.Call) (devices.Launch, error) { return d.normGrad(c, name, c.In[3:]...) },
+		}
+	}
 	return []devices.Kernel{
 		{
 			Name: "rmsnorm.rows.float", Op: ops.RMSNormOp.OpDef, Needs: sm80, BF16: true, Accept: accept, InPlace: inPlace, Cost: d.batchCost,
@@ -115,6 +123,7 @@ func (d *Device) normKernels() []devices.Kernel {
 			InPlace: []graph.Update{{In: 0, Out: 0}, {In: 2, Out: 0}, {In: 3, Out: 0}}, Scratch: normGradScratch, Cost: d.memoryCost,
 			Bind: func(c *devices.Call) (devices.Launch, error) { return d.normGrad(c, "rmsnorm_grad_add", c.In[3]) },
 		},
+		gradSum("rmsnorm_grad_sum2", bitlinear.NormGradSum2AddOp.OpDef), gradSum("rmsnorm_grad_sum3", bitlinear.NormGradSum3AddOp.OpDef),
 		{
 			Name: "relu2_glu_subln_fake.float", Op: bitlinear.GLUSubLNFakeOp.OpDef, Needs: sm80, BF16: true, Accept: accept, InPlace: inPlaceOfEither, Cost: d.memoryCost,
 			Bind: func(c *devices.Call) (devices.Launch, error) {

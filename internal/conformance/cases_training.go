@@ -8,6 +8,9 @@ import (
 	"github.com/trit-ml/trit/ops/bitlinear"
 )
 
+// residual is for sums over a row, rounded, with another value added.
+var residual = Tolerance{Rel: 1e-5, Abs: 1e-6, Narrow: 0x1p-8}
+
 // functions adds the elementwise functions that models may declare, with their
 // gradients.
 func functions(m map[*graph.OpDef]Op) {
@@ -46,7 +49,9 @@ func functions(m map[*graph.OpDef]Op) {
 	m[ops.RelationOp.OpDef] = Op{relation, cancelled}
 	m[ops.RelationGradOp.OpDef] = Op{relationGrad, cancelled}
 	m[bitlinear.SubLNFakeOp.OpDef] = Op{sublnFake, Tolerance{Rel: 0.02}} // a code off by one
-	m[bitlinear.NormGradAddOp.OpDef] = Op{normGradAdd, summed}
+	m[bitlinear.NormGradAddOp.OpDef] = Op{normGradAdd(1), residual}
+	m[bitlinear.NormGradSum2AddOp.OpDef] = Op{normGradAdd(2), residual}
+	m[bitlinear.NormGradSum3AddOp.OpDef] = Op{normGradAdd(3), residual}
 	m[bitlinear.GLUSubLNFakeOp.OpDef] = Op{gluSublnQuant, Tolerance{Rel: 0.02}}
 	m[bitlinear.GLUSubLNGradOp.OpDef] = Op{gluGrad, Tolerance{Rel: 2e-5, Abs: 1e-5}}
 }
@@ -156,12 +161,18 @@ func sublnFake(r *Rand) []Case {
 	return append(cs, Case{Attrs: normQuant(8), In: []graph.Tensor{r.F32(5, 1344), r.F32(1344)}, Rows: []int{0}})
 }
 
-func normGradAdd(r *Rand) []Case {
-	cs := rmsnormGrad(r)
-	for i := range cs {
-		cs[i].In = append(cs[i].In, r.F32(cs[i].In[0].Dims...))
+// normGradAdd adds operands to the cases of a norm's gradient: what else arrives,
+// and the residual stream.
+func normGradAdd(more int) func(r *Rand) []Case {
+	return func(r *Rand) []Case {
+		cs := rmsnormGrad(r)
+		for i := range cs {
+			for range more {
+				cs[i].In = append(cs[i].In, r.F32(cs[i].In[0].Dims...))
+			}
+		}
+		return cs
 	}
-	return cs
 }
 
 func gluGrad(r *Rand) []Case {

@@ -87,6 +87,12 @@ func cases() map[string][]opcheck.Case {
 			Attrs: ops.NormAttrs{Eps: 1e-5}, In: []graph.Tensor{f(rows, k), f(rows, k), f(k), f(rows, k)}, Sym: rows,
 		}},
 		"fused.subln_fake": {{Attrs: norm, In: []graph.Tensor{f(rows, k), f(k)}, Sym: rows}},
+		"fused.rmsnorm_grad_sum2_add": {{
+			Attrs: ops.NormAttrs{Eps: 1e-5}, In: []graph.Tensor{f(rows, k), f(k), f(rows, k), f(rows, k), f(rows, k)}, Sym: rows,
+		}},
+		"fused.rmsnorm_grad_sum3_add": {{
+			Attrs: ops.NormAttrs{Eps: 1e-5}, In: []graph.Tensor{f(rows, k), f(k), f(rows, k), f(rows, k), f(rows, k), f(rows, k)}, Sym: rows,
+		}},
 		"fused.rmsnorm_grad_add": {{
 			Attrs: ops.NormAttrs{Eps: 1e-5}, In: []graph.Tensor{f(rows, k), f(k), f(rows, k), f(rows, k)}, Sym: rows,
 		}},
@@ -155,6 +161,14 @@ var primitives = map[string]func(attrs any, in []graph.Value) []graph.Value{
 	},
 	"fused.subln_fake": func(attrs any, in []graph.Value) []graph.Value {
 		return []graph.Value{ops.FakeQuant(ops.RMSNorm(in[0], in[1], attrs.(bitlinear.NormQuantAttrs).Eps), ops.Int8)}
+	},
+	"fused.rmsnorm_grad_sum2_add": func(attrs any, in []graph.Value) []graph.Value {
+		out := ops.RMSNormGradOp.Emit(attrs.(ops.NormAttrs), in[0], in[1], ops.Add(in[2], in[3]))
+		return []graph.Value{ops.Add(out[0], in[4]), out[1]}
+	},
+	"fused.rmsnorm_grad_sum3_add": func(attrs any, in []graph.Value) []graph.Value {
+		out := ops.RMSNormGradOp.Emit(attrs.(ops.NormAttrs), in[0], in[1], ops.Add(ops.Add(in[2], in[3]), in[4]))
+		return []graph.Value{ops.Add(out[0], in[5]), out[1]}
 	},
 	"fused.rmsnorm_grad_add": func(attrs any, in []graph.Value) []graph.Value {
 		out := ops.RMSNormGradOp.Emit(attrs.(ops.NormAttrs), in[0], in[1], in[2])

@@ -9,7 +9,7 @@ import (
 // goes into reading and writing memory, in the order in which the fuse pass tries
 // them.
 func FusedTraining() []*graph.OpDef {
-	return []*graph.OpDef{GLUSubLNGradOp.OpDef, GLUSubLNFakeOp.OpDef, SubLNFakeOp.OpDef, NormGradAddOp.OpDef}
+	return []*graph.OpDef{GLUSubLNGradOp.OpDef, GLUSubLNFakeOp.OpDef, SubLNFakeOp.OpDef, NormGradSum3AddOp.OpDef, NormGradSum2AddOp.OpDef, NormGradAddOp.OpDef}
 }
 
 // GLUSubLNFakeOp is everything between the up and the down projection, in floats.
@@ -58,6 +58,32 @@ var NormGradAddOp = graph.Define(graph.Def[ops.NormAttrs]{
 	Phases: graph.Training,
 	Uses:   []*graph.OpDef{ops.RMSNormGradOp.OpDef, ops.AddOp.OpDef},
 	Body: `(%x, %g, %dy, %res) -> (%y, %dg) {
+		%dx, %dg = rmsnorm.grad(%x, %g, %dy) {eps=$eps}
+		%y       = add(%dx, %res)
+	}`,
+})
+
+// NormGradSum2AddOp is NormGradAddOp where two layers read the norm's result, such
+// as gate and up.
+var NormGradSum2AddOp = graph.Define(graph.Def[ops.NormAttrs]{
+	Name: "fused.rmsnorm_grad_sum2_add", Doc: "rmsnorm.grad(x, g, a + b) + res",
+	Phases: graph.Training,
+	Uses:   []*graph.OpDef{ops.RMSNormGradOp.OpDef, ops.AddOp.OpDef},
+	Body: `(%x, %g, %a, %b, %res) -> (%y, %dg) {
+		%dy      = add(%a, %b)
+		%dx, %dg = rmsnorm.grad(%x, %g, %dy) {eps=$eps}
+		%y       = add(%dx, %res)
+	}`,
+})
+
+// NormGradSum3AddOp is NormGradAddOp where three do, such as query, key and value.
+var NormGradSum3AddOp = graph.Define(graph.Def[ops.NormAttrs]{
+	Name: "fused.rmsnorm_grad_sum3_add", Doc: "rmsnorm.grad(x, g, a + b + c) + res",
+	Phases: graph.Training,
+	Uses:   []*graph.OpDef{ops.RMSNormGradOp.OpDef, ops.AddOp.OpDef},
+	Body: `(%x, %g, %a, %b, %c, %res) -> (%y, %dg) {
+		%ab      = add(%a, %b)
+		%dy      = add(%ab, %c)
 		%dx, %dg = rmsnorm.grad(%x, %g, %dy) {eps=$eps}
 		%y       = add(%dx, %res)
 	}`,

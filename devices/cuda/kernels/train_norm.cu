@@ -52,9 +52,10 @@ __device__ __forceinline__ void norm_act(const T* x, const float* g, i8* q, floa
 // rmsnorm_grad walks over the rows of its block and keeps what they add to the
 // gain's gradient in registers: part[block][d] of f32, which column_sum adds up.
 // With n = x·r: dx = r·(g·dy − n·mean(g·dy·n)), dg = Σ dy·n. If add is not null,
-// it is added to dx, which is rounded first as two ops would.
+// it is added to dx, which is rounded first as two ops would; so are dy2 and dy3 to
+// dy.
 template <int P, typename T>
-__device__ __forceinline__ void rmsnorm_grad(const T* x, const float* g, const T* dy, const T* add, T* dx, float* part, int rows, int d, int group, double eps) {
+__device__ __forceinline__ void rmsnorm_grad(const T* x, const float* g, const T* dy, const T* dy2, const T* dy3, const T* add, T* dx, float* part, int rows, int d, int group, double eps) {
     DYNAMIC_SHARED(float, shared);
     Place at = place(rows, d, group);
     int each = blockDim.x / group;
@@ -73,6 +74,20 @@ __device__ __forceinline__ void rmsnorm_grad(const T* x, const float* g, const T
         Slice<T, P> s, t;
         load_row(s, x, at);
         load_row(t, dy, at);
+        if (dy2 && at.live) {
+            EACH_PACK(i, k, P, at) {
+                float a[P];
+                load_n<P>(dy2 + at.row * d + k, a);
+#pragma unroll
+                for (int j = 0; j < P; j++) t.v[i][j] = __fadd_rn(t.v[i][j], a[j]);
+                round_pack<P>(t.v[i], (const T*)0);
+                if (!dy3) continue;
+                load_n<P>(dy3 + at.row * d + k, a);
+#pragma unroll
+                for (int j = 0; j < P; j++) t.v[i][j] = __fadd_rn(t.v[i][j], a[j]);
+                round_pack<P>(t.v[i], (const T*)0);
+            }
+        }
         float r = inverse_rms(s, at, eps), dot = 0.0f;
         if (at.live) {
             EACH_PACK(i, k, P, at) {
@@ -157,11 +172,21 @@ extern "C" __global__ void column_sum(const float* part, float* y, int rows, int
     }                                                                                                                                        \
     extern "C" __global__ void __launch_bounds__(256)                                                                                       \
         rmsnorm_grad_##name(const T* x, const float* g, const T* dy, T* dx, float* part, int rows, int d, int group, double eps) {          \
-        rmsnorm_grad<P, T>(x, g, dy, (const T*)0, dx, part, rows, d, group, eps);                                                           \
+        rmsnorm_grad<P, T>(x, g, dy, (const T*)0, (const T*)0, (const T*)0, dx, part, rows, d, group, eps);                                                           \
     }                                                                                                                                        \
     extern "C" __global__ void __launch_bounds__(256) rmsnorm_grad_add_##name(const T* x, const float* g, const T* dy, const T* add, T* dx, \
                                                                                float* part, int rows, int d, int group, double eps) {       \
-        rmsnorm_grad<P, T>(x, g, dy, add, dx, part, rows, d, group, eps);                                                                   \
+        rmsnorm_grad<P, T>(x, g, dy, (const T*)0, (const T*)0, add, dx, part, rows, d, group, eps);                                                                   \
+    } \
+    extern "C" __global__ void __launch_bounds__(256)                                                                                       \
+        rmsnorm_grad_sum2_##name(const T* x, const float* g, const T* a, const T* b, const T* add, T* dx, float* part, int rows, int d,     \
+                                 int group, double eps) {                                                                                   \
+        rmsnorm_grad<P, T>(x, g, a, b, (const T*)0, add, dx, part, rows, d, group, eps);                                                    \
+    }                                                                                                                                        \
+    extern "C" __global__ void __launch_bounds__(256)                                                                                       \
+        rmsnorm_grad_sum3_##name(const T* x, const float* g, const T* a, const T* b, const T* c, const T* add, T* dx, float* part,          \
+                                 int rows, int d, int group, double eps) {                                                                  \
+        rmsnorm_grad<P, T>(x, g, a, b, c, add, dx, part, rows, d, group, eps);                                                              \
     }
 
 KERNELS(f32, float, 4)
