@@ -2,6 +2,7 @@ package avx
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/trit-ml/trit/devices"
@@ -22,6 +23,30 @@ func TestConformance(t *testing.T) {
 	t.Run("portable", func(t *testing.T) {
 		conformance.Run(t, own{newDevice(t, Options{Off: "-all", Portable: true})}, conformance.Options{})
 	})
+}
+
+// TestToggles switches off what the AVX2 kernels need beside AVX2: the device says
+// so, and with Portable it takes the kernels in plain Go, which the suite's portable
+// run holds to the reference, and only them.
+func TestToggles(t *testing.T) {
+	for _, off := range []string{"fma", "f16c", "avx2"} {
+		d, err := Device(Options{Off: "-" + off})
+		if err == nil {
+			d.Close()
+			t.Errorf("without %s there is still the device %s", off, d.Name())
+		} else if !strings.Contains(err.Error(), "fma") || !strings.Contains(err.Error(), "use the ref device") {
+			t.Errorf("without %s: %v", off, err)
+		}
+		p := newDevice(t, Options{Off: "-" + off, Portable: true})
+		for _, k := range p.Kernels() {
+			if k.Op != nil && !strings.HasSuffix(k.Name, ".generic") {
+				t.Errorf("without %s: kernel %s", off, k.Name)
+			}
+		}
+		if name := p.Name(); name != "generic" {
+			t.Errorf("without %s the portable device is %s", off, name)
+		}
+	}
 }
 
 // own is a device without the fallback, which is tested where it lives.

@@ -3,11 +3,14 @@ package avx
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/internal/host"
 	"github.com/trit-ml/trit/ops"
+	"github.com/trit-ml/trit/ops/screen"
 	"github.com/trit-ml/trit/ops/ternary"
 )
 
@@ -165,6 +168,30 @@ func BenchmarkGroupMatMul(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("matrix/m=%d", m), func(b *testing.B) {
 			rate(b, opCase{op: ternary.MatMulOp.OpDef, attrs: graph.None{}, in: []graph.Tensor{q, codes}})
+		})
+	}
+}
+
+// BenchmarkScreenTop is the screened head of 32 thousand tokens for a step of s, with
+// random weights as trit bench has them.
+func BenchmarkScreenTop(b *testing.B) {
+	const n, k = 32768, 2560
+	d := newDevice(b, Options{Threads: 1}).(*host.Device)
+	r := rand.New(rand.NewPCG(1, 1))
+	w := graph.NewTensor(graph.BF16, n, k)
+	for i := range w.U16() {
+		w.U16()[i] = graph.F32ToBF16(r.Float32() - 0.5)
+	}
+	planes := launch(b, d, screen.PlanesOp.OpDef, graph.None{}, w)
+	for _, s := range []int{1, 4, 16} {
+		keep := graph.NewTensor(graph.I32, s)
+		for i := range keep.I32() {
+			keep.I32()[i] = 1
+		}
+		c := opCase{op: screen.TopOp.OpDef, attrs: graph.None{}, in: append([]graph.Tensor{floats(2, s, k), keep, w}, planes...)}
+		b.Run(fmt.Sprintf("s=%d", s), func(b *testing.B) {
+			c.benchmark(b)
+			b.ReportMetric(b.Elapsed().Seconds()*1e3/float64(b.N*s), "ms/token")
 		})
 	}
 }

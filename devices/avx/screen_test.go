@@ -125,7 +125,7 @@ func TestScreeningLeavesRowsOut(t *testing.T) {
 
 // launch runs the device's first kernel that takes the call and returns its
 // results.
-func launch(t *testing.T, dev *host.Device, op *graph.OpDef, attrs any, in ...graph.Tensor) []graph.Tensor {
+func launch(t testing.TB, dev *host.Device, op *graph.OpDef, attrs any, in ...graph.Tensor) []graph.Tensor {
 	t.Helper()
 	q, err := dev.NewQueue()
 	if err != nil {

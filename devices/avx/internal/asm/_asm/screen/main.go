@@ -179,9 +179,9 @@ func wide(p plane) {
 // narrow is the AVX2 form. A pair of products is at most 2·15·128 and a block
 // adds up to eight of them: 16-bit sums hold a block of either plane.
 func narrow(p plane) {
-	rows := 4 / p.bytes
+	const rows = group
 	var mask, ones reg.VecVirtual
-	s := make([]reg.VecVirtual, 4) // row, low
+	s := make([]reg.VecVirtual, rows*p.bytes) // row, low
 	kernel(p, "AVX2", rows, true,
 		func() {
 			mask, ones = YMM(), YMM()
@@ -231,9 +231,11 @@ func narrow(p plane) {
 			}
 		},
 		func(acc func(offset int) Mem) {
-			sum, x := transpose(s, func() reg.VecVirtual { return YMM() }), XMM()
-			VEXTRACTI128(Imm(1), sum, x)
-			VPADDD(x, sum.AsX(), x)
-			VMOVDQU(x, acc(0))
+			for i := 0; i < len(s); i += 4 {
+				sum, x := transpose(s[i:i+4], func() reg.VecVirtual { return YMM() }), XMM()
+				VEXTRACTI128(Imm(1), sum, x)
+				VPADDD(x, sum.AsX(), x)
+				VMOVDQU(x, acc(4*i))
+			}
 		})
 }
