@@ -12,7 +12,7 @@ import (
 	"github.com/trit-ml/trit/ops"
 )
 
-// blas is cuBLASLt on one GPU, where the machine has it.
+// blas is cuBLASLt on one GPU, where it is asked for.
 type blas struct {
 	d   *Device
 	lib *cublaslt.Library
@@ -23,7 +23,8 @@ type blas struct {
 	err    error // why there is no handle
 }
 
-// openBLAS looks for the library; without one the device's own kernels do.
+// openBLAS opens the library where it is asked for; without one the device's own
+// kernels do.
 func (d *Device) openBLAS() {
 	lib, err := cublaslt.Load()
 	if err != nil {
@@ -118,7 +119,10 @@ func (b *blas) kernel() devices.Kernel {
 			if err != nil {
 				return 0 // Bind says why
 			}
-			return plan.Workspace()
+			if n := plan.Workspace(); n > 0 {
+				return n + cublaslt.WorkspaceAlign
+			}
+			return 0
 		},
 		Cost: func(c *devices.Call) float64 {
 			p := newDense(c)
@@ -137,9 +141,11 @@ func (b *blas) kernel() devices.Kernel {
 				}
 			}
 			if n := plan.Workspace(); n > 0 {
-				if w.at[3], err = b.d.span(c.Scratch.Buf, c.Scratch.Off, n); err != nil {
+				const align = cublaslt.WorkspaceAlign
+				if w.at[3], err = b.d.span(c.Scratch.Buf, c.Scratch.Off, n+align); err != nil {
 					return nil, err
 				}
+				w.at[3] = (w.at[3] + align - 1) / align * align
 			}
 			return w, nil
 		},

@@ -73,7 +73,7 @@ type Device struct {
 	funcs  map[string]driver.Function
 	closed bool
 
-	blas *blas // nil where there is no cuBLASLt
+	blas *blas // nil without cuBLASLt
 
 	tickets struct {
 		sync.Mutex

@@ -31,11 +31,10 @@
 // generate", which needs nvcc and writes kernels/NAME.ptx; a test compares the
 // hash in its header with the sources.
 //
-// Dense products of many rows use cuBLASLt where the machine has it
-// (libcublasLt.so.13 or .12, from the system, a Python installation, or as
-// TRIT_CUBLASLT_LIBRARY names it; "none" is to do without); its calls are captured
-// like kernels, with workspace of the program's arena. Kernels of this package
-// compute them otherwise.
+// Dense products are kernels of this package. With TRIT_CUBLASLT_LIBRARY naming a
+// libcublasLt.so.13 or .12, or "search" for the system's or that of a Python
+// installation, those of many rows are left to that library, on trial: its calls
+// are captured like kernels, with workspace in the program's arena.
 //
 // # Without a GPU
 //

@@ -6,15 +6,22 @@ package cublaslt
 import (
 	"errors"
 	"fmt"
+	"os"
 	"unsafe"
 
 	"github.com/trit-ml/trit/devices/cuda/internal/driver"
 	"github.com/trit-ml/trit/devices/cuda/internal/dynlib"
 )
 
-// LibraryEnv names the library to open, instead of a search; "none" is to do
-// without one.
+// LibraryEnv names the library to open, or is Search. Without it there is none.
 const LibraryEnv = "TRIT_CUBLASLT_LIBRARY"
+
+// Search, as LibraryEnv, opens the system's library or one that a Python
+// installation brings along.
+const Search = "search"
+
+// ErrNotAsked says that LibraryEnv is not set.
+var ErrNotAsked = errors.New("cuBLASLt is used only where " + LibraryEnv + " names it or is \"" + Search + "\"")
 
 // sonames of the versions that are known.
 var sonames = []string{"libcublasLt.so.13", "libcublasLt.so.12"}
@@ -59,9 +66,16 @@ type Library struct {
 	path string
 }
 
-// Load opens the library.
+// Load opens the library that LibraryEnv asks for.
 func Load() (*Library, error) {
-	h, path, err := dynlib.Find(LibraryEnv, sonames...)
+	env := LibraryEnv
+	switch os.Getenv(env) {
+	case "":
+		return nil, ErrNotAsked
+	case Search:
+		env = ""
+	}
+	h, path, err := dynlib.Find(env, sonames...)
 	if err != nil {
 		return nil, fmt.Errorf("no cuBLASLt: %w", err)
 	}
@@ -137,11 +151,12 @@ type Plan struct {
 	workspace   int
 }
 
-// Workspace is the most bytes of workspace that a plan may ask for, and Align
-// what addresses are multiples of.
+// Workspace is the most bytes of workspace that a plan may ask for; its address
+// is a multiple of WorkspaceAlign, those of matrices are multiples of Align.
 const (
-	Workspace = 32 << 20
-	Align     = 128
+	Workspace      = 32 << 20
+	WorkspaceAlign = 256
+	Align          = 128
 )
 
 // Attributes and values (cublasLt.h).
@@ -238,7 +253,8 @@ func (h *Handle) Plan(p Product) (plan *Plan, err error) {
 // Workspace is the bytes that Run needs.
 func (p *Plan) Workspace() int { return p.workspace }
 
-// Run puts the product on a stream; workspace has at least Workspace bytes.
+// Run puts the product on a stream; workspace has at least Workspace bytes and
+// begins at a multiple of WorkspaceAlign.
 func (p *Plan) Run(a, b, y, workspace driver.Ptr, s driver.Stream) error {
 	return p.h.l.call(cublasLtMatmul, p.h.h, p.desc,
 		uintptr(unsafe.Pointer(p.alpha)), uintptr(b), p.b, uintptr(a), p.a,
