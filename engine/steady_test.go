@@ -78,7 +78,10 @@ func thousandTokens(t *testing.T, cfg checkpoint.Config, shape Shape, threads, t
 	measure(&end)
 	// What the system and other goroutines allocate is far below one a token; plans
 	// for numbers of guesses that were not tried before may come late.
-	if n := end.Mallocs - half.Mallocs; guess == 0 && n > 50 {
+	// A cache of codes has no kernel but the reference on the portable device, and
+	// references allocate.
+	kernels := shape.Cache != graph.I8 || dev.Name() != "ref"
+	if n := end.Mallocs - half.Mallocs; guess == 0 && kernels && n > 50 {
 		t.Errorf("%d threads: %d allocations in the last %d tokens", threads, n, tokens/2)
 	}
 	if grown := int(end.HeapAlloc) - int(half.HeapAlloc); grown > 1<<20 {

@@ -3,6 +3,8 @@ package ops
 import (
 	"fmt"
 	"math"
+	"slices"
+	"sync"
 
 	"github.com/trit-ml/trit/graph"
 )
@@ -36,8 +38,11 @@ var CachedAttentionOp = graph.Define(graph.Def[AttentionAttrs]{
 		hd := in[0].Dims[1] / a.Heads
 		group := a.Heads / a.KVHeads
 		scale := 1 / math.Sqrt(float64(hd))
-		acc := make([]float64, hd)
-		var p []float64
+		// Where no kernel reads the cache's type a session steps through here.
+		scratch := cachedScratch.Get().(*attentionScratch)
+		defer cachedScratch.Put(scratch)
+		scratch.acc = slices.Grow(scratch.acc[:0], hd)[:hd]
+		acc, p := scratch.acc, scratch.p[:0]
 		for i, pos := range in[4].I32() {
 			if pos < 0 {
 				return fmt.Errorf("token %d: position %d", i, pos)
@@ -63,6 +68,7 @@ var CachedAttentionOp = graph.Define(graph.Def[AttentionAttrs]{
 					p = append(p, dot*scale)
 					most = max(most, dot*scale)
 				}
+				scratch.p = p
 				var sum float64
 				clear(acc)
 				for t, s := range p {
@@ -82,6 +88,11 @@ var CachedAttentionOp = graph.Define(graph.Def[AttentionAttrs]{
 		return nil
 	},
 })
+
+// attentionScratch is what the reference keeps from call to call.
+type attentionScratch struct{ acc, p []float64 }
+
+var cachedScratch = sync.Pool{New: func() any { return new(attentionScratch) }}
 
 // Pages finds positions in a paged cache of Blocks blocks of Size positions;
 // each sequence has Width entries in Table.

@@ -314,7 +314,7 @@ func TestOwnQuantizers(t *testing.T) {
 // TestSettingsRefused: a setting outside its limits is named, and the way out
 // with it where there is one.
 func TestSettingsRefused(t *testing.T) {
-	base := tiny(filepath.Join(t.TempDir(), "run"), texts(t), fast(t, 1))
+	base := tiny(filepath.Join(t.TempDir(), "run"), texts(t), twins(t, 1)) // without bf16, in every build
 	for want, change := range map[string]func(*train.Config){
 		"set precision to f32":        func(c *train.Config) { c.Precision = train.BF16 },
 		`precision "f8"`:              func(c *train.Config) { c.Precision = "f8" },

@@ -36,9 +36,9 @@ var gemmTiles = []gemmTile{
 	mmaTile(gemmTile{rows: 128, cols: 128, threads: 128, shared: gemmStage(128, 128, 2, 4), resident: 2, rate: 2100}),
 	mmaTile(gemmTile{rows: 64, cols: 64, threads: 128, shared: gemmStage(64, 64, 4, 3), resident: 2, rate: 1300}),
 	mmaTile(gemmTile{rows: 16, cols: 32, threads: 128, shared: gemmStage(16, 32, 8, 3), resident: 4, rate: 500}),
-	wgmmaTile(64, 2, 2000),
-	wgmmaTile(128, 2, 3500),
-	wgmmaTile(256, 1, 4000),
+	wgmmaTile(64, 2, 1500),
+	wgmmaTile(128, 2, 1700),
+	wgmmaTile(256, 1, 1800),
 }
 
 func mmaTile(t gemmTile) gemmTile {
