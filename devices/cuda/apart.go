@@ -171,6 +171,14 @@ func (g gated) scratch(c *devices.Call) int {
 }
 
 func (g gated) bind(c *devices.Call) (devices.Launch, error) {
+	return g.bindCodes(c, func(q, s devices.Operand) (devices.Launch, error) {
+		p := g.d.productOf(c, g.weights, true)
+		return g.d.bindEarly("codes_glu", p.shape(), q, s, c.In[2], c.In[3], c.In[4], c.In[5], c.Out[0], int32(p.m), int32(p.n[0]), int32(p.k))
+	})
+}
+
+// bindCodes makes the launch of the codes and, behind it, that of their product.
+func (g gated) bindCodes(c *devices.Call, product func(q, s devices.Operand) (devices.Launch, error)) (devices.Launch, error) {
 	if err := wantPacked(c, g.weights); err != nil {
 		return nil, err
 	}
@@ -179,10 +187,9 @@ func (g gated) bind(c *devices.Call) (devices.Launch, error) {
 		return nil, err
 	}
 	q, s, _ := g.codes(c)
-	p := g.d.productOf(c, g.weights, true)
-	product, err := g.d.bindEarly("codes_glu", p.shape(), q, s, c.In[2], c.In[3], c.In[4], c.In[5], c.Out[0], int32(p.m), int32(p.n[0]), int32(p.k))
+	l, err := product(q, s)
 	if err != nil {
 		return nil, err
 	}
-	return several{quant.(work), product.(work)}, nil
+	return several{quant.(work), l.(work)}, nil
 }

@@ -3,6 +3,7 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/graph"
@@ -28,17 +29,14 @@ type gemmTile struct {
 // of the inner dimension.
 func gemmStage(rows, cols, units, stages int) int { return stages * units * (rows*64 + cols*unitBytes) }
 
-// gemmTiles lists the instances of kernels/gemm.cu and of kernels/wgmma_sm90.cu.
-// Rates are measured on an H100, on large products.
-var gemmTiles = []gemmTile{
+// mmaTiles lists the instances of kernels/gemm.cu. Rates are measured on an H100,
+// on large products.
+var mmaTiles = []gemmTile{
 	mmaTile(gemmTile{rows: 128, cols: 256, threads: 256, shared: gemmStage(128, 256, 2, 4), resident: 1, rate: 1700}),
 	mmaTile(gemmTile{rows: 128, cols: 320, threads: 256, shared: gemmStage(128, 320, 2, 4), resident: 1, rate: 1700}),
 	mmaTile(gemmTile{rows: 128, cols: 128, threads: 128, shared: gemmStage(128, 128, 2, 4), resident: 2, rate: 2100}),
 	mmaTile(gemmTile{rows: 64, cols: 64, threads: 128, shared: gemmStage(64, 64, 4, 3), resident: 2, rate: 1300}),
 	mmaTile(gemmTile{rows: 16, cols: 32, threads: 128, shared: gemmStage(16, 32, 8, 3), resident: 4, rate: 500}),
-	wgmmaTile(64, 2, 1500),
-	wgmmaTile(128, 2, 1700),
-	wgmmaTile(256, 1, 1800),
 }
 
 func mmaTile(t gemmTile) gemmTile {
@@ -83,7 +81,7 @@ func (f gemmForm) outs(c *devices.Call) []int {
 func (d *Device) gemmKernels() []devices.Kernel {
 	var rows []devices.Kernel
 	for _, f := range gemmForms {
-		for _, t := range gemmTiles {
+		for _, t := range slices.Concat(mmaTiles, wgmmaTiles) {
 			rows = append(rows, d.gemmKernel(f, t))
 		}
 	}

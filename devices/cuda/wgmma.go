@@ -26,21 +26,24 @@ func wgmmaTile(tokens, resident int, rate float64) gemmTile {
 	}
 }
 
+// wgmmaTiles lists the instances of kernels/wgmma_sm90.cu. Rates are measured on
+// an H100, on large products.
+var wgmmaTiles = []gemmTile{wgmmaTile(64, 2, 1500), wgmmaTile(128, 2, 1700), wgmmaTile(256, 1, 1800)}
+
 // wideGated is fused.norm_glu as codes and a product whose block multiplies half
 // as many rows of both gate and up.
 type wideGated struct {
 	gated
 	tile gemmTile
+	both devices.Kernel // the tile's for two products, which this takes as long as
 }
 
 // wideGatedKernels lists them, for weights at these operands.
 func (d *Device) wideGatedKernels(weights ...int) []devices.Kernel {
 	var rows []devices.Kernel
-	for _, t := range gemmTiles {
-		if t.cols != wgmmaRows || t.threads != wgmmaThreads || t.needs[len(t.needs)-1] != sm90a {
-			continue
-		}
-		g := wideGated{gated{d: d, weights: weights}, t}
+	for _, t := range wgmmaTiles {
+		both := d.gemmKernel(gemmForm{op: bitlinear.IntLinear2Op.OpDef, weights: weights}, t)
+		g := wideGated{gated{d: d, weights: weights}, t, both}
 		rows = append(rows, devices.Kernel{
 			Name: bitlinear.NormGLUOp.Name + ".i2x64." + t.name, Op: bitlinear.NormGLUOp.OpDef, Needs: t.needs,
 			Layouts: packed(weights...), Order: orderNormed,
@@ -57,27 +60,17 @@ func (g wideGated) product(c *devices.Call) *devices.Call {
 }
 
 func (g wideGated) accept(c *devices.Call) error {
-	return errors.Join(rowsFit(c.In[0]), g.d.gemmKernel(gemmForm{op: bitlinear.IntLinear2Op.OpDef, weights: g.weights}, g.tile).Accept(g.product(c)))
+	return errors.Join(rowsFit(c.In[0]), g.both.Accept(g.product(c)))
 }
 
 func (g wideGated) cost(c *devices.Call) float64 {
-	return g.d.memoryCost(g.quant(c)) + g.d.gemmKernel(gemmForm{op: bitlinear.IntLinear2Op.OpDef, weights: g.weights}, g.tile).Cost(g.product(c))
+	return g.d.memoryCost(g.quant(c)) + g.both.Cost(g.product(c))
 }
 
 func (g wideGated) bind(c *devices.Call) (devices.Launch, error) {
-	if err := wantPacked(c, g.weights); err != nil {
-		return nil, err
-	}
-	quant, err := g.d.bindNormQuant(g.quant(c))
-	if err != nil {
-		return nil, err
-	}
-	q, s, _ := g.codes(c)
-	n := c.Out[0].Dims[1]
-	sh := shape{blocks: ceilDiv(q.Rows(), g.tile.rows), tiles: ceilDiv(n, g.tile.cols/2), threads: g.tile.threads, shared: g.tile.shared}
-	product, err := g.d.bind(fmt.Sprintf("glu_%s", g.tile.name), sh, q, s, c.In[2], c.In[3], c.In[4], c.In[5], c.Out[0], int32(q.Rows()), int32(n), int32(q.Last()))
-	if err != nil {
-		return nil, err
-	}
-	return several{quant.(work), product.(work)}, nil
+	return g.bindCodes(c, func(q, s devices.Operand) (devices.Launch, error) {
+		n := c.Out[0].Dims[1]
+		sh := shape{blocks: ceilDiv(q.Rows(), g.tile.rows), tiles: ceilDiv(n, g.tile.cols/2), threads: g.tile.threads, shared: g.tile.shared}
+		return g.d.bind("glu_"+g.tile.name, sh, q, s, c.In[2], c.In[3], c.In[4], c.In[5], c.Out[0], int32(q.Rows()), int32(n), int32(q.Last()))
+	})
 }

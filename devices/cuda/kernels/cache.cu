@@ -1,17 +1,6 @@
 // The key/value cache of a decode step: rotary embedding and append.
-#include "common.cuh"
+#include "element.cuh"
 #include "pdl.cuh"
-
-__device__ __forceinline__ void store(float* p, float v) { *p = v; }
-
-struct F16 {
-    u16 bits;
-};
-struct BF16 {
-    u16 bits;
-};
-__device__ __forceinline__ void store(F16* p, float v) { p->bits = f32_to_f16(v); }
-__device__ __forceinline__ void store(BF16* p, float v) { p->bits = f32_to_bf16(v); }
 
 // Pages is a paged cache: table[sequence][position/size] is a block of `size`
 // rows.
@@ -53,11 +42,11 @@ __device__ __forceinline__ void append_rotated(T* kc, T* vc, const float* q, con
             y[0] = a, y[half] = b;
         } else if (to >= 0) {
             T* y = kc + to * dk + at - dq;
-            store(y, a), store(y + half, b);
+            put(y, a), put(y + half, b);
         }
     } else if (i < pairs + dk && to >= 0) {
         i -= pairs;
-        store(vc + to * dk + i, v[(size_t)token * dk + i]);
+        put(vc + to * dk + i, v[(size_t)token * dk + i]);
     }
 }
 
@@ -68,8 +57,8 @@ __device__ __forceinline__ void append_rotated(T* kc, T* vc, const float* q, con
         append_rotated(kc, vc, q, k, v, seq, pos, {table, sequences, width, blocks, size}, angles, qr, dq, dk, half);                      \
     }
 APPEND_ROTATED(f32, float)
-APPEND_ROTATED(f16, F16)
-APPEND_ROTATED(bf16, BF16)
+APPEND_ROTATED(f16, f16)
+APPEND_ROTATED(bf16, bf16)
 
 // cache rows of (seq, pos) = k, v
 template <typename T>
@@ -79,8 +68,8 @@ __device__ __forceinline__ void append(T* kc, T* vc, const float* k, const float
     int token = blockIdx.x, i = blockIdx.y * blockDim.x + threadIdx.x;
     long long to = row(pages, seq[token], pos[token]);
     if (i >= d || to < 0) return;
-    store(kc + to * d + i, k[(size_t)token * d + i]);
-    store(vc + to * d + i, v[(size_t)token * d + i]);
+    put(kc + to * d + i, k[(size_t)token * d + i]);
+    put(vc + to * d + i, v[(size_t)token * d + i]);
 }
 
 #define APPEND(name, T)                                                                                                       \
@@ -90,5 +79,5 @@ __device__ __forceinline__ void append(T* kc, T* vc, const float* k, const float
         append(kc, vc, k, v, seq, pos, {table, sequences, width, blocks, size}, d);                                          \
     }
 APPEND(f32, float)
-APPEND(f16, F16)
-APPEND(bf16, BF16)
+APPEND(f16, f16)
+APPEND(bf16, bf16)

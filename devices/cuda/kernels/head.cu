@@ -61,5 +61,5 @@ __device__ __forceinline__ void head(const float* x, const T* w, float* y, int m
     KERNEL(256, 2, head1_##name)(const float* x, const T* w, float* y, int m, int n, int k) { head<1>(x, w, y, m, n, k); } \
     KERNEL(256, 2, head8_##name)(const float* x, const T* w, float* y, int m, int n, int k) { head<HEAD_TOKENS>(x, w, y, m, n, k); }
 HEAD(f32, float)
-HEAD(f16, F16)
-HEAD(bf16, BF16)
+HEAD(f16, f16)
+HEAD(bf16, bf16)

@@ -2,17 +2,8 @@
 // kernel: lane l of a warp adds up columns 8l to 8l+7 of each 256, one after the
 // other, and the lanes are added pairwise.
 #pragma once
+#include "element.cuh"
 #include "pdl.cuh"
-
-struct F16 {
-    u16 bits;
-};
-struct BF16 {
-    u16 bits;
-};
-__device__ __forceinline__ float widen(float v) { return v; }
-__device__ __forceinline__ float widen(F16 v) { return f16_to_f32(v.bits); }
-__device__ __forceinline__ float widen(BF16 v) { return bf16_to_f32(v.bits); }
 
 // weights8 is columns e to e+7 of a row of k, zero beyond its end.
 template <typename T>

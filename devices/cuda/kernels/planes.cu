@@ -99,5 +99,5 @@ __device__ __forceinline__ void planes(const T* w, u8* nibbles, u8* crumbs, floa
         planes(w, nibbles, crumbs, bounds, n, k, cols);                                                                             \
     }
 PLANES(f32, float)
-PLANES(f16, F16)
-PLANES(bf16, BF16)
+PLANES(f16, f16)
+PLANES(bf16, bf16)

@@ -279,5 +279,5 @@ __device__ __forceinline__ void pick(const float* x, const int* keep, const T* w
      float* values, int n, int k, int tiles, int wide) {                                                                                    \
         pick(x, keep, w, tokens, most, least, keys, counts, ids, values, n, k, tiles, wide);                                                \
     }
-PICK(f16, F16)
-PICK(bf16, BF16)
+PICK(f16, f16)
+PICK(bf16, bf16)
