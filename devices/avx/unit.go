@@ -31,7 +31,7 @@ func (u *unit) kernels() []devices.Kernel {
 	for _, rows := range [][]devices.Kernel{
 		u.linearKernels(), u.quantKernels(), u.groupKernels(), u.sparseKernels(), u.normKernels(), u.ropeKernels(),
 		u.cacheKernels(), u.attendKernels(), u.headKernels(), u.lookupKernels(), u.elementwiseKernels(),
-		u.softmaxKernels(), u.screenKernels(), u.gemmKernels(), u.attentionKernels(), u.lossKernels(), u.optimizerKernels(),
+		u.softmaxKernels(), u.screenKernels(), u.gemmKernels(), u.attentionKernels(), u.lossKernels(), u.distillKernels(), u.optimizerKernels(),
 	} {
 		ks = append(ks, rows...)
 	}
