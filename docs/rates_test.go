@@ -25,8 +25,44 @@ func TestRatesAreMeasured(t *testing.T) {
 			t.Fatalf("%s: %v", f, err)
 		}
 	}
-	const mark, end = "<!-- rates -->\n", "<!-- /rates -->"
-	for _, f := range []string{"performance.md", "../README.md"} {
+	holdTable(t, "rates", b.String(), "performance.md", "../README.md")
+}
+
+// TestSweepIsMeasured does so for the table of training steps by width and window.
+func TestSweepIsMeasured(t *testing.T) {
+	data, err := os.ReadFile("bench/train-sweep-zen4-2t.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r struct {
+		Runs []struct {
+			Results []struct {
+				Width, Rows, Window int
+				StepMS              float64 `json:"step_ms"`
+				Rate                float64 `json:"median_tokens_per_second"`
+				Planned             float64 `json:"planned_bytes"`
+				Resident            float64 `json:"peak_resident_bytes"`
+			}
+		}
+	}
+	if err := json.Unmarshal(data, &r); err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	b.WriteString("| width | window × rows | ms a step | tokens/s | planned MB | peak resident MB |\n|---|---|---|---|---|---|\n")
+	for _, run := range r.Runs {
+		for _, x := range run.Results {
+			fmt.Fprintf(&b, "| %d | %d × %d | %.0f | %.0f | %.0f | %.0f |\n", x.Width, x.Window, x.Rows, x.StepMS, x.Rate, x.Planned/1e6, x.Resident/1e6)
+		}
+	}
+	holdTable(t, "sweep", b.String(), "performance.md")
+}
+
+// holdTable compares a table with what stands between the marks of that name.
+func holdTable(t *testing.T, name, table string, files ...string) {
+	t.Helper()
+	mark, end := "<!-- "+name+" -->\n", "<!-- /"+name+" -->"
+	for _, f := range files {
 		text, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
@@ -34,17 +70,17 @@ func TestRatesAreMeasured(t *testing.T) {
 		before, rest, ok := strings.Cut(string(text), mark)
 		old, after, ok2 := strings.Cut(rest, end)
 		if !ok || !ok2 {
-			t.Errorf("%s has no place for rates", f)
+			t.Errorf("%s has no place for %s", f, name)
 			continue
 		}
-		if old == b.String() {
+		if old == table {
 			continue
 		}
 		if !*update {
-			t.Errorf("%s: other rates than the reports have; go test ./docs -run Rates -update writes them", f)
+			t.Errorf("%s: other %s than the reports have; go test ./docs -update writes them", f, name)
 			continue
 		}
-		if err := os.WriteFile(f, []byte(before+mark+b.String()+end+after), 0o644); err != nil {
+		if err := os.WriteFile(f, []byte(before+mark+table+end+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
