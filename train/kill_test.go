@@ -78,7 +78,7 @@ func victim(dir, data string) error {
 // all losses and curves are those of a run that nobody killed.
 func TestKill(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts a dozen processes")
+		t.Skip("starts a dozen processes: left out by -short")
 	}
 	data := texts(t)
 	whole := filepath.Join(t.TempDir(), "whole")

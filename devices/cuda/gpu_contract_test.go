@@ -94,7 +94,7 @@ func TestCopies(t *testing.T) {
 // TestSyncCancelled gives up waiting for long work and waits again.
 func TestSyncCancelled(t *testing.T) {
 	if testing.Short() {
-		t.Skip("long work")
+		t.Skip("long work: left out by -short")
 	}
 	r := newRig(t)
 	rng := rand.New(rand.NewPCG(9, 9))
