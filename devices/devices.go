@@ -48,8 +48,17 @@ type Accelerator interface {
 	Device
 	// About is the machine in one line: model, memory, driver.
 	About() string
+	// Libraries says which libraries of others its kernels are joined by, or why
+	// none are. It may open them.
+	Libraries() string
 	// Measure measures what it can do at best, in about a second.
 	Measure(context.Context) (Limits, error)
+}
+
+// Explainer is a device that can say why it lacks a feature.
+type Explainer interface {
+	// Why is "" for a feature that it has, and where the name alone says enough.
+	Why(Feature) string
 }
 
 // Limits is what a machine can do at best, measured. Kernels are judged as

@@ -81,9 +81,16 @@ func (r *Registry) Claims(op *graph.OpDef) bool {
 func (r *Registry) missing(k Kernel) string {
 	var miss []string
 	for _, f := range k.Needs {
-		if !r.dev.Has(f) {
-			miss = append(miss, string(f))
+		if r.dev.Has(f) {
+			continue
 		}
+		text := string(f)
+		if e, ok := r.dev.(Explainer); ok {
+			if why := e.Why(f); why != "" {
+				text += " (" + why + ")"
+			}
+		}
+		miss = append(miss, text)
 	}
 	return strings.Join(miss, ", ")
 }

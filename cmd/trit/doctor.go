@@ -17,13 +17,17 @@ type doctorCmd struct {
 }
 
 // measureAccelerator opens an accelerator only to measure it.
-func measureAccelerator(e *env, name string) (l devices.Limits, err error) {
+func measureAccelerator(e *env, name string) (l devices.Limits, libraries string, err error) {
 	dev, _, err := auto.Open(auto.Options{Name: name})
 	if err != nil {
-		return l, err
+		return l, "", err
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
-	return auto.Measure(e.ctx, dev, 0)
+	if a, ok := dev.(devices.Accelerator); ok {
+		libraries = a.Libraries()
+	}
+	l, err = auto.Measure(e.ctx, dev, 0)
+	return l, libraries, err
 }
 
 func (doctorCmd) Help() string { return "Example:\n  trit doctor" }
@@ -66,9 +70,10 @@ func (c *doctorCmd) Run(e *env) error {
 		if c.Quick {
 			continue
 		}
-		if l, err := measureAccelerator(e, name); err != nil {
+		if l, libraries, err := measureAccelerator(e, name); err != nil {
 			row("limits, "+name, err)
 		} else {
+			row("libraries, "+name, libraries)
 			row("limits, "+name, fmt.Sprintf("read %.0f GB/s, copy %.0f GB/s, %.1f T int8 multiply-adds/s and %.1f TFLOP/s bf16 (%s)", l.ReadGBs, l.CopyGBs, l.MACGs/1e3, l.FMAGFLOPs/1e3, l.ISA))
 		}
 	}

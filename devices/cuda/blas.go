@@ -3,6 +3,7 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/trit-ml/trit/devices"
@@ -12,40 +13,87 @@ import (
 	"github.com/trit-ml/trit/ops"
 )
 
-// blas is cuBLASLt on one GPU, where it is asked for.
-type blas struct {
-	d   *Device
-	lib *cublaslt.Library
+// cuBLASLt is the feature of a GPU whose machine has that library, in which a
+// trial on the GPU went well.
+const cuBLASLt devices.Feature = "cuBLASLt"
 
-	mu     sync.Mutex // guards what follows
+// blas is cuBLASLt on one GPU. It is opened when it is first asked for: only
+// training has use for it, and the library is large.
+type blas struct {
+	d *Device
+
+	once   sync.Once
+	lib    *cublaslt.Library
 	handle *cublaslt.Handle
-	plans  map[cublaslt.Product]*cublaslt.Plan
-	err    error // why there is no handle
+	stream driver.Stream // for trials
+	err    error         // why it is not used
+
+	mu    sync.Mutex // guards what follows
+	plans map[cublaslt.Product]blasPlan
 }
 
-// openBLAS opens the library where it is asked for; without one the device's own
-// kernels do.
-func (d *Device) openBLAS() {
-	lib, err := cublaslt.Load()
-	if err != nil {
-		return
-	}
-	d.blas = &blas{d: d, lib: lib, plans: map[cublaslt.Product]*cublaslt.Plan{}}
-	d.kernels = append(d.kernels, d.blas.kernel())
+// blasPlan is the library's choice for a product, or why there is none.
+type blasPlan struct {
+	*cublaslt.Plan
+	err error
+}
+
+// open returns nil once the library has multiplied on this GPU, or why it is not
+// used.
+func (b *blas) open() error {
+	b.once.Do(func() {
+		if b.d.api == nil {
+			b.err = errors.New("there is no GPU to try it on")
+			return
+		}
+		if b.lib, b.err = cublaslt.Load(); b.err != nil {
+			return
+		}
+		err := b.d.with(func() (err error) {
+			if b.handle, err = b.lib.New(); err != nil {
+				return err
+			}
+			if b.stream, err = b.d.api.NewStream(); err != nil {
+				return err
+			}
+			return b.trial()
+		})
+		if err != nil {
+			b.err = fmt.Errorf("%s: %w", b.lib, err)
+		}
+	})
+	return b.err
 }
 
 func (b *blas) close() error {
+	b.once.Do(func() { b.err = errors.New("the device is closed") })
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var errs []error
 	for _, p := range b.plans {
-		errs = append(errs, p.Close())
+		if p.Plan != nil {
+			errs = append(errs, p.Close())
+		}
+	}
+	if b.stream != 0 {
+		errs = append(errs, b.d.api.DestroyStream(b.stream))
 	}
 	if b.handle != nil {
 		errs = append(errs, b.handle.Close())
 	}
 	return errors.Join(errs...)
 }
+
+// about is one line for people.
+func (b *blas) about() string {
+	if err := b.open(); err != nil {
+		return "dense products by own kernels alone: " + oneLine(err)
+	}
+	return fmt.Sprintf("dense products of %d rows or more by %s", fewRows, b.lib)
+}
+
+// oneLine is an error of several ones for a line of a table.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // fewRows is below which a product is left to kernels whose rows do not depend
 // on each other; the library's do, as it chooses by size how to add.
@@ -71,28 +119,31 @@ func (b *blas) product(c *devices.Call) (cublaslt.Product, error) {
 	return q, nil
 }
 
-// plan is the library's choice for a product, made once.
+// plan is the library's choice for a product, made and tried once. The library
+// chooses by the product, the GPU and its version alone, so a program that is
+// made again computes the same bits.
 func (b *blas) plan(p cublaslt.Product) (*cublaslt.Plan, error) {
+	if err := b.open(); err != nil {
+		return nil, err
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if plan := b.plans[p]; plan != nil || b.err != nil {
-		return plan, b.err
+	if plan, ok := b.plans[p]; ok {
+		return plan.Plan, plan.err
 	}
-	var plan *cublaslt.Plan
-	err := b.d.with(func() (err error) {
-		if b.handle == nil {
-			if b.handle, b.err = b.lib.New(); b.err != nil {
-				return b.err
-			}
+	var plan blasPlan
+	plan.err = b.d.with(func() (err error) {
+		if plan.Plan, err = b.handle.Plan(p); err != nil {
+			return err
 		}
-		plan, err = b.handle.Plan(p)
+		if err = b.record(plan.Plan); err != nil {
+			err = errors.Join(err, plan.Close())
+			plan.Plan = nil
+		}
 		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", b.d.Name(), err)
-	}
 	b.plans[p] = plan
-	return plan, nil
+	return plan.Plan, plan.err
 }
 
 func (b *blas) kernel() devices.Kernel {
@@ -109,7 +160,7 @@ func (b *blas) kernel() devices.Kernel {
 		return b.plan(p)
 	}
 	return devices.Kernel{
-		Name: "matmul.cublaslt", Op: ops.MatMulOp.OpDef, Needs: sm80, BF16: true,
+		Name: "matmul.cublaslt", Op: ops.MatMulOp.OpDef, Needs: []devices.Feature{"sm_80", cuBLASLt}, BF16: true,
 		Accept: func(c *devices.Call) error {
 			_, err := planned(c)
 			return err

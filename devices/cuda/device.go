@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/trit-ml/trit/devices"
+	"github.com/trit-ml/trit/devices/cuda/internal/cublaslt"
 	"github.com/trit-ml/trit/devices/cuda/internal/driver"
 )
 
@@ -73,7 +74,7 @@ type Device struct {
 	funcs  map[string]driver.Function
 	closed bool
 
-	blas *blas // nil without cuBLASLt
+	blas *blas
 
 	tickets struct {
 		sync.Mutex
@@ -138,7 +139,6 @@ func Open(index int) (*Device, error) {
 	if err != nil {
 		return nil, errors.Join(wrap(name, err), d.Close())
 	}
-	d.openBLAS()
 	return d, nil
 }
 
@@ -167,6 +167,7 @@ func Offline(arch string) (*Device, error) {
 
 func newDevice(info Info) *Device {
 	d := &Device{info: info, features: info.features()}
+	d.blas = &blas{d: d, plans: map[cublaslt.Product]blasPlan{}}
 	d.layouts = d.layoutTable()
 	d.kernels = d.kernelTable()
 	return d
@@ -220,8 +221,23 @@ func (d *Device) Name() string {
 func (d *Device) Info() Info { return d.info }
 
 // Has reports whether the GPU has f, such as "sm_90": its architecture is that
-// or a later one.
-func (d *Device) Has(f devices.Feature) bool { return slices.Contains(d.features, f) }
+// or a later one. Asking for "cuBLASLt" opens that library.
+func (d *Device) Has(f devices.Feature) bool {
+	if f == cuBLASLt {
+		return d.blas.open() == nil
+	}
+	return slices.Contains(d.features, f)
+}
+
+// Why says why the GPU lacks a feature, "" if that needs no words.
+func (d *Device) Why(f devices.Feature) string {
+	if f == cuBLASLt {
+		if err := d.blas.open(); err != nil {
+			return oneLine(err)
+		}
+	}
+	return ""
+}
 
 // Kernels lists every kernel.
 func (d *Device) Kernels() []devices.Kernel { return d.kernels }
@@ -242,9 +258,7 @@ func (d *Device) Close() error {
 	d.closed = true
 	err := d.release(func() error {
 		var errs []error
-		if d.blas != nil {
-			errs = append(errs, d.blas.close())
-		}
+		errs = append(errs, d.blas.close())
 		if d.aux != 0 {
 			errs = append(errs, d.api.DestroyStream(d.aux))
 		}

@@ -31,10 +31,13 @@
 // generate", which needs nvcc and writes kernels/NAME.ptx; a test compares the
 // hash in its header with the sources.
 //
-// Dense products are kernels of this package. With TRIT_CUBLASLT_LIBRARY naming a
-// libcublasLt.so.13 or .12, or "search" for the system's or that of a Python
-// installation, those of many rows are left to that library, on trial: its calls
-// are captured like kernels, with workspace in the program's arena.
+// Dense products of many rows, which training has, are left to cuBLASLt where the
+// machine has libcublasLt.so.13 or .12: the system's, or that of a Python
+// installation. When a program first asks for it, it multiplies small matrices on
+// the GPU, and every product is recorded once before it is chosen; what fails there
+// is done by kernels of this package, and explain and doctor say why. Its calls are
+// captured like kernels, with workspace in the program's arena and sums in a fixed
+// order. TRIT_CUBLASLT_LIBRARY names another library, or is "off".
 //
 // # Without a GPU
 //

@@ -95,7 +95,7 @@ func (d *Device) tileCost(t denseTile, p dense, parts int) float64 {
 
 // matmulKernels lists dense products.
 func (d *Device) matmulKernels() []devices.Kernel {
-	var rows []devices.Kernel
+	rows := []devices.Kernel{d.blas.kernel()}
 	for _, t := range bf16Tiles {
 		rows = append(rows, d.bf16Product(t))
 	}

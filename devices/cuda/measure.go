@@ -15,6 +15,10 @@ var _ devices.Accelerator = (*Device)(nil)
 // About is the GPU in one line.
 func (d *Device) About() string { return d.info.String() }
 
+// Libraries says which of NVIDIA's libraries the GPU's kernels are joined by, or
+// why not.
+func (d *Device) Libraries() string { return d.blas.about() }
+
 // Measure measures the GPU's memory and tensor cores, in about a second.
 func (d *Device) Measure(ctx context.Context) (l devices.Limits, err error) {
 	q, err := d.NewQueue()

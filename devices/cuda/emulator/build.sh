@@ -55,7 +55,7 @@ for f in ../kernels/*.cu; do
     } >"$tmp/$name.cpp"
     jobs="$jobs $name"
 done
-for f in thread memory stream driver nccl; do jobs="$jobs $f.cpp"; done
+for f in thread memory stream driver nccl cublaslt; do jobs="$jobs $f.cpp"; done
 
 used=
 i=0

@@ -13,15 +13,18 @@ import (
 	"github.com/trit-ml/trit/devices/cuda/internal/dynlib"
 )
 
-// LibraryEnv names the library to open, or is Search. Without it there is none.
+// LibraryEnv names the library to open, or is Off. Without it, or if it is Search,
+// the system's library is opened or one that a Python installation brings along.
 const LibraryEnv = "TRIT_CUBLASLT_LIBRARY"
 
-// Search, as LibraryEnv, opens the system's library or one that a Python
-// installation brings along.
-const Search = "search"
+// Values of LibraryEnv.
+const (
+	Off    = "off"
+	Search = "search"
+)
 
-// ErrNotAsked says that LibraryEnv is not set.
-var ErrNotAsked = errors.New("cuBLASLt is used only where " + LibraryEnv + " names it or is \"" + Search + "\"")
+// ErrOff says that LibraryEnv is Off.
+var ErrOff = errors.New("switched off by " + LibraryEnv + "=" + Off)
 
 // sonames of the versions that are known.
 var sonames = []string{"libcublasLt.so.13", "libcublasLt.so.12"}
@@ -30,7 +33,8 @@ var sonames = []string{"libcublasLt.so.13", "libcublasLt.so.12"}
 type funcID int
 
 const (
-	cublasLtCreate funcID = iota
+	cublasLtGetVersion funcID = iota
+	cublasLtCreate
 	cublasLtDestroy
 	cublasLtMatmulDescCreate
 	cublasLtMatmulDescDestroy
@@ -46,6 +50,7 @@ const (
 )
 
 var names = [numFuncs]string{
+	cublasLtGetVersion:                   "cublasLtGetVersion",
 	cublasLtCreate:                       "cublasLtCreate",
 	cublasLtDestroy:                      "cublasLtDestroy",
 	cublasLtMatmulDescCreate:             "cublasLtMatmulDescCreate",
@@ -70,8 +75,8 @@ type Library struct {
 func Load() (*Library, error) {
 	env := LibraryEnv
 	switch os.Getenv(env) {
-	case "":
-		return nil, ErrNotAsked
+	case Off:
+		return nil, ErrOff
 	case Search:
 		env = ""
 	}
@@ -88,8 +93,11 @@ func Load() (*Library, error) {
 	return l, nil
 }
 
-// Path is the name under which the library was opened.
-func (l *Library) Path() string { return l.path }
+// String is the library's version, and the name under which it was opened.
+func (l *Library) String() string {
+	v := dynlib.CallMany(l.fn[cublasLtGetVersion])
+	return fmt.Sprintf("cuBLASLt %d.%d.%d (%s)", v/10000, v/100%100, v%100, l.path)
+}
 
 // Error is a call that failed.
 type Error struct {
