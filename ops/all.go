@@ -9,7 +9,7 @@ func All() []*graph.OpDef {
 		ReLU2Op.OpDef, ReLU2GradOp.OpDef, SiLUOp.OpDef, SiLUGradOp.OpDef, GELUOp.OpDef, GELUGradOp.OpDef,
 		EmbeddingOp.OpDef, EmbeddingGradOp.OpDef, RowsOp.OpDef,
 		RMSNormOp.OpDef, RMSNormGradOp.OpDef, MatMulOp.OpDef, RoPEOp.OpDef,
-		AttentionOp.OpDef, AttentionGradOp.OpDef, CachedAttentionOp.OpDef, KVAppendOp.OpDef, CachedAttentionCodesOp.OpDef, KVAppendCodesOp.OpDef,
+		AttentionOp.OpDef, AttentionGradOp.OpDef, AttentionDropoutOp.OpDef, AttentionDropoutGradOp.OpDef, CachedAttentionOp.OpDef, KVAppendOp.OpDef, CachedAttentionCodesOp.OpDef, KVAppendCodesOp.OpDef,
 		SoftmaxOp.OpDef, SoftmaxGradOp.OpDef, CrossEntropyOp.OpDef, CrossEntropyGradOp.OpDef,
 		DistillOp.OpDef, DistillGradOp.OpDef, RelationOp.OpDef, RelationGradOp.OpDef,
 		SqSumOp.OpDef, ClipOp.OpDef, ClipGradsOp.OpDef, AdamWCastOp.OpDef, AdamWOp.OpDef, AccumulateOp.OpDef, EMAOp.OpDef,

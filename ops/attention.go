@@ -47,26 +47,7 @@ var AttentionOp = graph.Define(graph.Def[AttentionAttrs]{
 		return []graph.Type{in[0], graph.T(graph.F32, in[0].Shape[0], graph.C(a.Heads))}, nil
 	},
 	Ref: func(a AttentionAttrs, in, out []graph.Tensor) error {
-		q, k, v := in[0].F32(), in[1].F32(), in[2].F32()
-		o, lse := out[0].F32(), out[1].F32()
-		at := newAttention(a, in)
-		p := make([]float64, at.s)
-		acc := make([]float64, at.hd)
-		for i := range at.s {
-			for h := range a.Heads {
-				l := at.probs(p, q, k, i, h)
-				lse[i*a.Heads+h] = float32(l)
-				clear(acc)
-				for j, pj := range p {
-					for c := range acc {
-						acc[c] += pj * float64(v[at.kv(j, h)+c])
-					}
-				}
-				for c, x := range acc {
-					o[at.q(i, h)+c] = float32(x)
-				}
-			}
-		}
+		attend(a, nil, in, out)
 		return nil
 	},
 	Grad: func(a AttentionAttrs, c *graph.GradCtx) ([]graph.Value, error) {
@@ -101,6 +82,36 @@ func (a AttentionAttrs) checkTokens(in []graph.Type) error {
 		return err
 	}
 	return EqualDim("q", in[0].Shape[0], "pos", in[4].Shape[0])
+}
+
+// attend is the reference; nil drops nothing. seq and pos come last.
+func attend(a AttentionAttrs, drop *ProbsDropout, in, out []graph.Tensor) {
+	q, k, v := in[0].F32(), in[1].F32(), in[2].F32()
+	o, lse := out[0].F32(), out[1].F32()
+	at := newAttention(a, in)
+	p, acc := make([]float64, at.s), make([]float64, at.hd)
+	factor := make([]float32, at.s)
+	for i := range at.s {
+		for h := range a.Heads {
+			l := at.probs(p, q, k, i, h)
+			lse[i*a.Heads+h] = float32(l)
+			if drop != nil {
+				drop.Factors(factor, i, h, 0)
+				for j, f := range factor {
+					p[j] *= float64(f)
+				}
+			}
+			clear(acc)
+			for j, pj := range p {
+				for c := range acc {
+					acc[c] += pj * float64(v[at.kv(j, h)+c])
+				}
+			}
+			for c, x := range acc {
+				o[at.q(i, h)+c] = float32(x)
+			}
+		}
+	}
 }
 
 // attention indexes the operands of the reference implementations.

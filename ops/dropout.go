@@ -31,16 +31,10 @@ var DropoutOp = graph.Define(graph.Def[DropoutAttrs]{
 	BF16:   "x -> y",
 	Phases: graph.Declared | graph.Training,
 	Infer: func(a DropoutAttrs, in []graph.Type) ([]graph.Type, error) {
-		if err := Check(in, F32("x", -1), I32("at", 1)); err != nil {
+		if err := Check(in[:1], F32("x", -1)); err != nil {
 			return nil, err
 		}
-		if in[1].Shape[0] != graph.C(2) {
-			return nil, fmt.Errorf("at is %s, want i32[2]", in[1])
-		}
-		if !(a.P >= 0 && a.P < 1) {
-			return nil, fmt.Errorf("p is %v, want 0 to below 1", a.P)
-		}
-		return one(in[0]), nil
+		return one(in[0]), a.check(in[1])
 	},
 	Ref: func(a DropoutAttrs, in, out []graph.Tensor) error {
 		d := NewDropout(a, in[1].I32())
@@ -57,6 +51,19 @@ var DropoutOp = graph.Define(graph.Def[DropoutAttrs]{
 
 // Dropout returns x with a share a.P of its elements zero; at is i32[2].
 func Dropout(x, at graph.Value, a DropoutAttrs) graph.Value { return DropoutOp.One(a, x, at) }
+
+func (a DropoutAttrs) check(at graph.Type) error {
+	if err := Check([]graph.Type{at}, I32("at", 1)); err != nil {
+		return err
+	}
+	if at.Shape[0] != graph.C(2) {
+		return fmt.Errorf("at is %s, want i32[2]", at)
+	}
+	if !(a.P >= 0 && a.P < 1) {
+		return fmt.Errorf("p is %v, want 0 to below 1", a.P)
+	}
+	return nil
+}
 
 // Threshold is P·2¹⁶: 16-bit numbers below it drop.
 func (a DropoutAttrs) Threshold() uint32 { return uint32(a.P*(1<<16) + 0.5) }

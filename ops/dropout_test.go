@@ -85,3 +85,42 @@ func TestDropout(t *testing.T) {
 		t.Error("p = 0 drops")
 	}
 }
+
+// TestAttentionDropout: the masks of single probabilities, read off a product with
+// unit vectors as values, are the definition's, for every head; they do not depend
+// on how a batch is cut.
+func TestAttentionDropout(t *testing.T) {
+	const n, heads = 21, 2
+	a := ops.AttentionDropoutAttrs{Heads: heads, KVHeads: 1, P: 0.4, Seed: 9, Stream: 5}
+	run := func(row, n int) []float32 {
+		q, k, v := graph.NewTensor(graph.F32, n, heads*n), graph.NewTensor(graph.F32, n, n), graph.NewTensor(graph.F32, n, n)
+		seq, pos := graph.NewTensor(graph.I32, n), graph.NewTensor(graph.I32, n)
+		for i := range n {
+			pos.I32()[i], v.F32()[i*n+i] = int32(i), 1
+		}
+		o, lse := graph.NewTensor(graph.F32, n, heads*n), graph.NewTensor(graph.F32, n, heads)
+		at := graph.FromI32([]int32{3, int32(row)}, 2)
+		if err := ops.AttentionDropoutOp.Run(a, []graph.Tensor{q, k, v, at, seq, pos}, []graph.Tensor{o, lse}); err != nil {
+			t.Fatal(err)
+		}
+		return o.F32()
+	}
+	for _, row := range []int{0, 3, 16} {
+		o := run(row, n)
+		for i := range n {
+			for h := range heads {
+				for j := range i + 1 {
+					words := ops.Philox([2]uint32{9, 0}, [4]uint32{uint32(row + i), uint32(row+j) / 8, 5 + uint32(h+1)<<16, 3})
+					word := words[(row+j)%8/2] >> ((row + j) % 2 * 16) & 0xffff
+					want := a.Dropout().Scale() / float32(i+1)
+					if float64(word) < 0.4*65536 {
+						want = 0
+					}
+					if got := o[(i*heads+h)*n+j]; math.Abs(float64(got-want)) > 1e-6 {
+						t.Fatalf("row %d, token %d, head %d, key %d: %v, want %v", row, i, h, j, got, want)
+					}
+				}
+			}
+		}
+	}
+}

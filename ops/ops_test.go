@@ -63,6 +63,22 @@ func cases() map[string][]opcheck.Case {
 		}
 		return []graph.Tensor{q[0], q[1], q[2], o, lse, f(q[0].Dims...), seq, pos}
 	}
+	// The batch's rows before these are no whole number of eights.
+	dropping := func(a ops.AttentionAttrs) ops.AttentionDropoutAttrs {
+		return ops.AttentionDropoutAttrs{Heads: a.Heads, KVHeads: a.KVHeads, Window: a.Window, P: 0.4, Seed: 1 << 40, Stream: 3}
+	}
+	attnDrop := func(a ops.AttentionAttrs, hd int) []graph.Tensor {
+		q := attn(a, hd)
+		return []graph.Tensor{q[0], q[1], q[2], i32(4, 13), seq, pos}
+	}
+	attnDropGrad := func(a ops.AttentionAttrs, hd int) []graph.Tensor {
+		q := attnDrop(a, hd)
+		o, lse := graph.NewTensor(graph.F32, q[0].Dims...), graph.NewTensor(graph.F32, rows, a.Heads)
+		if err := ops.AttentionDropoutOp.Run(dropping(a), q, []graph.Tensor{o, lse}); err != nil {
+			panic(err)
+		}
+		return []graph.Tensor{q[0], q[1], q[2], o, lse, f(q[0].Dims...), q[3], seq, pos}
+	}
 	// Blocks of 3 positions; sequence 2 shares its first block with sequence 0.
 	table := graph.FromI32([]int32{4, 1, 0, 2, 5, 3, 4, 3, 0}, 3, 3)
 	cached := func(a ops.AttentionAttrs, hd int, elem graph.DType) []graph.Tensor {
@@ -193,6 +209,14 @@ func cases() map[string][]opcheck.Case {
 		"attention.grad": {
 			{Name: "grouped", Attrs: gqa, In: attnGrad(gqa, 3), Sym: rows},
 			{Name: "one kv head, window", Attrs: mqa, In: attnGrad(mqa, 5), Sym: rows},
+		},
+		"attention.dropout": {
+			{Name: "grouped", Attrs: dropping(gqa), In: attnDrop(gqa, 3), Sym: rows, Wrt: []int{0, 1, 2}},
+			{Name: "one kv head, window", Attrs: dropping(mqa), In: attnDrop(mqa, 5), Sym: rows, Wrt: []int{0, 1, 2}},
+		},
+		"attention.dropout.grad": {
+			{Name: "grouped", Attrs: dropping(gqa), In: attnDropGrad(gqa, 3), Sym: rows},
+			{Name: "one kv head, window", Attrs: dropping(mqa), In: attnDropGrad(mqa, 5), Sym: rows},
 		},
 		"attention.cached": {
 			{Name: "grouped", Attrs: gqa, In: cached(gqa, 5, graph.F32), Sym: rows},

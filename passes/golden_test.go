@@ -40,7 +40,7 @@ func underTest() map[string]passes.Pass {
 				passes.Shard(collective.Attrs{Ranks: 2, Rank: 1}), passes.DCE()}.Run(g, nil)
 		}},
 		passes.CSE(), passes.Fold(), passes.DCE(), passes.MergeSiblings(),
-		passes.InsertQuantize(), passes.DropQuantize(), passes.Inline(nil), passes.FoldTransposes(), passes.WarmQuantize(), passes.Dropout(passes.DropoutOptions{P: 0.25, Seed: 1, After: []string{"o_proj.weight"}}, nil), passes.Precision(), passes.IntegerForward(), passes.Grad(nil),
+		passes.InsertQuantize(), passes.DropQuantize(), passes.Inline(nil), passes.FoldTransposes(), passes.WarmQuantize(), passes.Dropout(passes.DropoutOptions{P: 0.25, Seed: 1, After: []string{"o_proj.weight"}, Attention: true}, nil), passes.Precision(), passes.IntegerForward(), passes.Grad(nil),
 		passes.Fuse(bitlinear.Fused()...),
 		passes.Ternarize(bitlinear.Default, func(_ *graph.Node, p string) bool { return strings.HasPrefix(p, "big") }),
 		passes.WeighLoss(),

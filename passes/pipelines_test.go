@@ -29,7 +29,7 @@ func pipelines() map[string]passes.Pipeline {
 		"train on ranks":     passes.Train(passes.TrainOptions{AdamW: adam, Spread: passes.Spread{Ranks: collective.Attrs{Ranks: 2}}}),
 		"train sharded":      passes.Train(passes.TrainOptions{AdamW: adam, Spread: passes.Spread{Ranks: collective.Attrs{Ranks: 2, Rank: 1}, Shard: true}}),
 		"train bf16":         passes.Train(passes.TrainOptions{AdamW: adam, BF16: true, Integer: true}),
-		"train dropout":      passes.Train(passes.TrainOptions{AdamW: adam, BF16: true, Integer: true, Dropout: passes.DropoutOptions{P: 0.2, Seed: 3, After: []string{"_proj.weight"}}}),
+		"train dropout":      passes.Train(passes.TrainOptions{AdamW: adam, BF16: true, Integer: true, Dropout: passes.DropoutOptions{P: 0.2, Seed: 3, After: []string{"_proj.weight"}, Attention: true}}),
 		"train bf16 plain":   passes.Train(passes.TrainOptions{AdamW: adam, BF16: true, Plain: true, Spread: passes.Spread{Accumulate: true}}),
 		"train bf16 warm":    passes.Train(passes.TrainOptions{AdamW: adam, BF16: true, Warm: true}),
 		"train fused":        passes.Train(passes.TrainOptions{AdamW: adam, BF16: true, Fused: append(bitlinear.FusedTraining(), ops.AdamWCastOp.OpDef)}),

@@ -133,7 +133,7 @@ func Default() Config {
 		Rows:      8, Window: 128, Steps: 1000, Seed: 1,
 		Recipe: Recipe{
 			Precision:    F32,
-			Dropout:      Dropout{After: []string{".o_proj.weight", ".down_proj.weight"}},
+			Dropout:      Dropout{After: []string{".o_proj.weight", ".down_proj.weight"}, Attention: true},
 			Quantization: Quantization{Warmup: WarmupNone, WarmupSteps: 1000, Forward: ForwardAuto},
 			Optimizer: Optimizer{
 				Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Clip: 1,

@@ -5,6 +5,7 @@ import (
 
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/devices/avx/internal/asm"
+	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/internal/host"
 	"github.com/trit-ml/trit/ops"
 )
@@ -24,53 +25,49 @@ func (u *unit) attentionKernels() []devices.Kernel {
 			return costCall + products*float64(c.In[0].Len())*float64(c.In[0].Dims[0])/2/rate
 		}
 	}
+	scratchOf := func(c *devices.Call) int {
+		s := &scratch{}
+		u.newAttention(c, s)
+		return s.size
+	}
+	forward := func(c *devices.Call) (devices.Launch, error) {
+		at := u.newAttention(c, bindScratch(c))
+		at.o, at.lse = f32(c.Out[0]), f32(c.Out[1])
+		return host.Launch{Where: c.Where, Phases: []host.Phase{
+			{Tasks: 1, Run: func(int, int) { at.prepare() }},
+			{Tasks: at.blocks() * at.a.KVHeads, Run: at.forward},
+		}}, nil
+	}
+	backward := func(c *devices.Call) (devices.Launch, error) {
+		at := u.newAttention(c, bindScratch(c))
+		at.o, at.lse, at.do = f32(c.In[3]), f32(c.In[4]), f32(c.In[5])
+		at.dq, at.dk, at.dv = f32(c.Out[0]), f32(c.Out[1]), f32(c.Out[2])
+		half := at.blocks() * at.a.KVHeads
+		return host.Launch{Where: c.Where, Phases: []host.Phase{
+			{Tasks: 1 + at.blocks(), Run: func(task, _ int) {
+				if task == 0 {
+					at.prepare()
+				} else {
+					at.rowSums(task - 1)
+				}
+			}},
+			{Tasks: 2 * half, Run: func(task, worker int) {
+				if task < half {
+					at.gradKeys(task, worker)
+				} else {
+					at.gradQueries(task-half, worker)
+				}
+			}},
+		}}, nil
+	}
+	row := func(name string, op *graph.OpDef, products float64, bind func(c *devices.Call) (devices.Launch, error)) devices.Kernel {
+		return u.row(devices.Kernel{Name: name, Op: op, Order: "blocks64", Cost: cost(products), Scratch: scratchOf, Bind: bind})
+	}
 	return []devices.Kernel{
-		u.row(devices.Kernel{
-			Name: "attention.blocks64.f32", Op: ops.AttentionOp.OpDef, Order: "blocks64", Cost: cost(2),
-			Scratch: func(c *devices.Call) int {
-				s := &scratch{}
-				u.newAttention(c, s)
-				return s.size
-			},
-			Bind: func(c *devices.Call) (devices.Launch, error) {
-				at := u.newAttention(c, bindScratch(c))
-				at.o, at.lse = f32(c.Out[0]), f32(c.Out[1])
-				return host.Launch{Where: c.Where, Phases: []host.Phase{
-					{Tasks: 1, Run: func(int, int) { at.findRuns() }},
-					{Tasks: at.blocks() * at.a.KVHeads, Run: at.forward},
-				}}, nil
-			},
-		}),
-		u.row(devices.Kernel{
-			Name: "attention.grad.blocks64.f32", Op: ops.AttentionGradOp.OpDef, Order: "blocks64", Cost: cost(7),
-			Scratch: func(c *devices.Call) int {
-				s := &scratch{}
-				u.newAttention(c, s)
-				return s.size
-			},
-			Bind: func(c *devices.Call) (devices.Launch, error) {
-				at := u.newAttention(c, bindScratch(c))
-				at.o, at.lse, at.do = f32(c.In[3]), f32(c.In[4]), f32(c.In[5])
-				at.dq, at.dk, at.dv = f32(c.Out[0]), f32(c.Out[1]), f32(c.Out[2])
-				half := at.blocks() * at.a.KVHeads
-				return host.Launch{Where: c.Where, Phases: []host.Phase{
-					{Tasks: 1 + at.blocks(), Run: func(task, _ int) {
-						if task == 0 {
-							at.findRuns()
-						} else {
-							at.rowSums(task - 1)
-						}
-					}},
-					{Tasks: 2 * half, Run: func(task, worker int) {
-						if task < half {
-							at.gradKeys(task, worker)
-						} else {
-							at.gradQueries(task-half, worker)
-						}
-					}},
-				}}, nil
-			},
-		}),
+		row("attention.blocks64.f32", ops.AttentionOp.OpDef, 2, forward),
+		row("attention.grad.blocks64.f32", ops.AttentionGradOp.OpDef, 7, backward),
+		row("attention.dropout.blocks64.f32", ops.AttentionDropoutOp.OpDef, 3, forward),
+		row("attention.dropout.grad.blocks64.f32", ops.AttentionDropoutGradOp.OpDef, 9, backward),
 	}
 }
 
@@ -92,6 +89,10 @@ type attention struct {
 	regular       bool
 	negLSE, delta []float32 // [H,S] backward: −lse and −Σ do·o
 	work          []attentionWork
+	// of a call that drops probabilities
+	dropped ops.AttentionDropoutAttrs
+	stepRow []int32
+	drop    *ops.ProbsDropout
 }
 
 // attentionWork is the scratch of one worker.
@@ -101,23 +102,30 @@ type attentionWork struct {
 	packed       [4][]float32
 	edge         []float32
 	inv          []float32 // [attnBlock]
+	factors      []float32 // [S] of a row's probabilities, with dropout
 }
 
-// newAttention lays out a call and its scratch. The backward op has eight
-// operands, the forward op five.
+// newAttention lays out a call and its scratch.
 func (u *unit) newAttention(c *devices.Call, s *scratch) *attention {
-	a := c.Attrs.(ops.AttentionAttrs)
-	n := len(c.In)
+	a, _ := c.Attrs.(ops.AttentionAttrs)
+	dropped, drops := c.Attrs.(ops.AttentionDropoutAttrs)
+	if drops {
+		a = dropped.Attention()
+	}
+	n, backward := len(c.In), len(c.Out) == 3
 	at := &attention{isa: u.isa, a: a, s: c.In[0].Dims[0], d: c.In[0].Last(), dkv: c.In[1].Last(),
 		hd: c.In[0].Last() / a.Heads, group: a.Heads / a.KVHeads}
 	at.scale = float32(1 / math.Sqrt(float64(at.hd)))
 	if c.In[0].Buf != nil {
 		at.q, at.k, at.v = f32(c.In[0]), f32(c.In[1]), f32(c.In[2])
 		at.seq, at.pos = host.I32(c.In[n-2]), host.I32(c.In[n-1])
+		if drops {
+			at.dropped, at.stepRow = dropped, host.I32(c.In[n-3])
+		}
 	}
 	at.starts, at.ends = part[int32](s, at.s), part[int32](s, at.s)
 	packs := 2
-	if n > 5 {
+	if backward {
 		at.negLSE, at.delta = part[float32](s, at.s*a.Heads), part[float32](s, at.s*a.Heads)
 		packs = 4
 	}
@@ -125,13 +133,16 @@ func (u *unit) newAttention(c *devices.Call, s *scratch) *attention {
 	for i := range at.work {
 		w := &at.work[i]
 		w.rows, w.scores = part[float32](s, attnBlock*at.hd), part[float32](s, attnBlock*at.s)
-		if n > 5 {
+		if backward {
 			w.grad = part[float32](s, attnBlock*at.s)
 		}
 		for j := range packs {
 			w.packed[j] = part[float32](s, max(asm.PackedB(at.s, at.hd), asm.PackedB(at.hd, at.s)))
 		}
 		w.edge, w.inv = part[float32](s, asm.SmallEdge), part[float32](s, attnBlock)
+		if drops {
+			w.factors = part[float32](s, at.s)
+		}
 	}
 	return at
 }
@@ -142,6 +153,14 @@ func (at *attention) blocks() int { return ceilDiv(at.s, attnBlock) }
 func (at *attention) block(task int) (from, to, kv int) {
 	from = task / at.a.KVHeads * attnBlock
 	return from, min(at.s, from+attnBlock), task % at.a.KVHeads
+}
+
+// prepare does what comes before all tasks.
+func (at *attention) prepare() {
+	at.findRuns()
+	if at.stepRow != nil {
+		at.drop = ops.NewProbsDropout(at.dropped, at.stepRow)
+	}
 }
 
 // findRuns splits the tokens into runs of one sequence with consecutive
@@ -241,6 +260,7 @@ func (at *attention) forward(task, worker int) {
 			sum := at.isa.Sum(seen)
 			w.inv[i] = 1 / sum
 			at.lse[(from+i)*at.a.Heads+kv*at.group+h] = top + float32(math.Log(float64(sum)))
+			at.dropKeys(row, from+i, kv*at.group+h, low, w)
 		}
 		o := at.query(at.o, from, kv, h)
 		at.isa.MulPacked(o, at.d, w.scores, n, values, m, at.hd, n, false, w.edge)
@@ -249,6 +269,17 @@ func (at *attention) forward(task, worker int) {
 			at.isa.Scale(row, row, w.inv[i])
 		}
 	}
+}
+
+// dropKeys multiplies token i's row of a head, which begins at key low, with the
+// factors of dropout.
+func (at *attention) dropKeys(row []float32, i, head, low int, w *attentionWork) {
+	if at.drop == nil {
+		return
+	}
+	f := w.factors[:len(row)]
+	at.drop.Factors(f, i, head, low)
+	at.isa.Mul(row, row, f)
 }
 
 var negInf = float32(math.Inf(-1))

@@ -37,6 +37,7 @@ func (at *attention) gradQueries(task, worker int) {
 			row, ds := w.scores[i*n:(i+1)*n], w.grad[i*n:(i+1)*n]
 			seen := at.maskKeys(row, from+i, low)
 			at.isa.ExpScaled(seen, seen, 1, -at.negLSE[head*at.s+from+i])
+			at.dropKeys(ds, from+i, head, low, w)
 			at.isa.SubMul(ds, ds, -at.delta[head*at.s+from+i], row)
 		}
 		dq := at.query(at.dq, from, kv, h)
@@ -73,18 +74,43 @@ func (at *attention) gradKeys(task, worker int) {
 			seen := at.maskQueries(row, from+j, low)
 			at.isa.Exp(seen, seen)
 		}
-		at.isa.MulPacked(dv, at.dkv, w.scores, n, grads, m, at.hd, n, h > 0, w.edge)
 		at.isa.MulPacked(w.grad, n, at.key(at.v, from, kv), at.dkv, gradsT, m, n, at.hd, false, w.edge)
-		for j := range m {
-			row, ds := w.scores[j*n:(j+1)*n], w.grad[j*n:(j+1)*n]
-			at.isa.Add(ds, ds, delta)
-			at.isa.Mul(ds, ds, row)
+		if at.drop != nil {
+			at.dropQueries(w.scores, w.grad, delta, from, m, low, n, head)
+		} else {
+			for j := range m {
+				row, ds := w.scores[j*n:(j+1)*n], w.grad[j*n:(j+1)*n]
+				at.isa.Add(ds, ds, delta)
+				at.isa.Mul(ds, ds, row)
+			}
 		}
+		at.isa.MulPacked(dv, at.dkv, w.scores, n, grads, m, at.hd, n, h > 0, w.edge)
 		at.isa.MulPacked(dk, at.dkv, w.grad, n, queries, m, at.hd, n, h > 0, w.edge)
 	}
 	for j := range m {
 		row := dk[j*at.dkv:][:at.hd]
 		at.isa.Scale(row, row, at.scale)
+	}
+}
+
+// dropQueries makes ds of the products do·v in grad, negated delta of the queries,
+// and the probabilities, which it then multiplies with the factors of dropout: rows
+// are m keys from from on, columns n queries from low on.
+func (at *attention) dropQueries(probs, grad, delta []float32, from, m, low, n, head int) {
+	scale := at.drop.Scale()
+	for j := 0; j < m; j += 8 {
+		for i := range n {
+			kept := at.drop.Kept(low+i, head, from+j)
+			for b := range min(8, m-j) {
+				x := (j+b)*n + i
+				p, dov := probs[x], float32(0)
+				probs[x] = 0
+				if kept>>b&1 != 0 {
+					dov, probs[x] = grad[x]*scale, p*scale
+				}
+				grad[x] = p * (dov + delta[i])
+			}
+		}
 	}
 }
 

@@ -56,10 +56,12 @@ func Known() map[*graph.OpDef]Op {
 		ops.EMAOp.OpDef:           {ema, exact},
 		ops.DropoutOp.OpDef:       {dropout, exact},
 
-		ops.AttentionOp.OpDef:       {attention, Tolerance{Rel: 1e-5, Abs: 1e-6, Narrow: 0x1p-8}},
-		ops.AttentionGradOp.OpDef:   {attentionGrad, Tolerance{Rel: 1e-5, Abs: 1e-5, Narrow: 0x1p-7}},
-		ops.CachedAttentionOp.OpDef: {cachedAttention, summed},
-		ops.KVAppendOp.OpDef:        {kvAppend, exact},
+		ops.AttentionOp.OpDef:            {attention, Tolerance{Rel: 1e-5, Abs: 1e-6, Narrow: 0x1p-8}},
+		ops.AttentionGradOp.OpDef:        {attentionGrad, Tolerance{Rel: 1e-5, Abs: 1e-5, Narrow: 0x1p-7}},
+		ops.AttentionDropoutOp.OpDef:     {attentionDropout, Tolerance{Rel: 1e-5, Abs: 1e-6, Narrow: 0x1p-8}},
+		ops.AttentionDropoutGradOp.OpDef: {attentionDropoutGrad, Tolerance{Rel: 1e-5, Abs: 1e-5, Narrow: 0x1p-7}},
+		ops.CachedAttentionOp.OpDef:      {cachedAttention, summed},
+		ops.KVAppendOp.OpDef:             {kvAppend, exact},
 
 		ops.CachedAttentionCodesOp.OpDef: {cachedAttentionCodes, Tolerance{Rel: 5e-4, Abs: 1e-5}},
 		ops.KVAppendCodesOp.OpDef:        {kvAppendCodes, exact},

@@ -67,6 +67,40 @@ func attentionGrad(r *Rand) []Case {
 	return cs
 }
 
+// dropping adds dropout to a case of attention: half of the batches begin at a row
+// that is no whole number of eights.
+func (r *Rand) dropping(c Case) (a ops.AttentionDropoutAttrs, at graph.Tensor) {
+	base := c.Attrs.(ops.AttentionAttrs)
+	row := r.Int32N(1<<17) * 8
+	if r.IntN(2) == 0 {
+		row += r.Int32N(8)
+	}
+	return ops.AttentionDropoutAttrs{Heads: base.Heads, KVHeads: base.KVHeads, Window: base.Window,
+		P: float64(r.IntN(60)) / 100, Seed: int(r.Uint64()), Stream: r.IntN(100)}, graph.FromI32([]int32{r.Int32(), row}, 2)
+}
+
+func attentionDropout(r *Rand) []Case {
+	cs := attention(r)
+	for i, c := range cs {
+		a, at := r.dropping(c)
+		cs[i].Attrs, cs[i].In = a, []graph.Tensor{c.In[0], c.In[1], c.In[2], at, c.In[3], c.In[4]}
+	}
+	return cs
+}
+
+func attentionDropoutGrad(r *Rand) []Case {
+	var cs []Case
+	for _, c := range attentionDropout(r) {
+		a := c.Attrs.(ops.AttentionDropoutAttrs)
+		o, lse := graph.NewTensor(graph.F32, c.In[0].Dims...), graph.NewTensor(graph.F32, c.In[0].Dims[0], a.Heads)
+		if err := ops.AttentionDropoutOp.Run(a, c.In, []graph.Tensor{o, lse}); err == nil {
+			c.In = []graph.Tensor{c.In[0], c.In[1], c.In[2], o, lse, r.F32(o.Dims...), c.In[3], c.In[4], c.In[5]}
+			cs = append(cs, c)
+		}
+	}
+	return cs
+}
+
 // pages draws a block table for three sequences of up to width·size positions,
 // whose blocks lie in any order.
 func (r *Rand) pages(size, width int) (table graph.Tensor, blocks int) {
