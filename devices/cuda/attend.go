@@ -9,8 +9,8 @@ import (
 	"github.com/trit-ml/trit/ops"
 )
 
-// attention is a call of ops.AttentionOp or ops.AttentionGradOp: tokens of a step
-// attend to each other.
+// attention is a call of ops.AttentionOp or ops.AttentionDropoutOp or of their
+// gradients: tokens of a step attend to each other.
 type attention struct {
 	ops.AttentionAttrs
 	tokens, hd, group int
@@ -19,10 +19,12 @@ type attention struct {
 	// in scratch memory, as kernels/attend.cuh describes them
 	spans, meets, delta devices.Operand
 	scratch             int // bytes
+	drop                []any
 }
 
 func newAttention(c *devices.Call) attention {
-	a := attention{AttentionAttrs: c.Attrs.(ops.AttentionAttrs), elem: c.In[0].Elem}
+	a := attention{elem: c.In[0].Elem}
+	a.AttentionAttrs, a.drop = attentionAttrs(c)
 	a.tokens, a.hd, a.group = c.In[0].Dims[0], c.In[0].Dims[1]/a.Heads, a.Heads/a.KVHeads
 	a.seq, a.pos = c.In[len(c.In)-2], c.In[len(c.In)-1]
 	place := func(elem graph.DType, dims ...int) devices.Operand {
@@ -31,10 +33,22 @@ func newAttention(c *devices.Call) attention {
 		return o
 	}
 	a.spans, a.meets = place(graph.I32, a.blocks(), 4), place(graph.I32, a.blocks(), 4)
-	if c.Op == ops.AttentionGradOp.OpDef {
+	if len(c.Out) == 3 {
 		a.delta = place(graph.F32, a.tokens, a.Heads)
 	}
 	return a
+}
+
+// attentionAttrs are those of a call of attention, and what kernels take to drop
+// probabilities, if it does.
+func attentionAttrs(c *devices.Call) (a ops.AttentionAttrs, drop []any) {
+	a, ok := c.Attrs.(ops.AttentionAttrs)
+	if !ok {
+		d := c.Attrs.(ops.AttentionDropoutAttrs)
+		key := d.Dropout().Key()
+		a, drop = d.Attention(), []any{c.In[len(c.In)-3], int32(key[0]), int32(key[1]), int32(d.Stream), int32(d.Dropout().Threshold()), d.Dropout().Scale()}
+	}
+	return a, drop
 }
 
 func (a attention) blocks() int { return (a.tokens + keyBlock - 1) / keyBlock }
@@ -100,12 +114,13 @@ type attendForm struct {
 	fn    func(a attention, pass string) string
 	shape func(a attention, heads, panels, squares int) shape
 	typed bool // kernels take the element type
+	drops bool // there are kernels with dropout
 }
 
 func (d *Device) attendForms() []attendForm {
 	return []attendForm{
 		{
-			name: "flash_bf16", rate: 800,
+			name: "flash_bf16", rate: 800, drops: true,
 			accept: func(a attention) error {
 				if a.elem != graph.BF16 {
 					return fmt.Errorf("operands are %s, not bf16", a.elem)
@@ -116,11 +131,17 @@ func (d *Device) attendForms() []attendForm {
 				return nil
 			},
 			fn: func(a attention, pass string) string {
+				if a.drop != nil {
+					pass = "dropout_" + pass
+				}
 				return fmt.Sprintf("flash_%s_%d", pass, cachedAttention{hd: a.hd}.padded())
 			},
 			shape: func(a attention, heads, panels, _ int) shape {
-				// Panels of two slots, and places, lse and delta of tokens.
-				const tokens = 2 * keyBlock * (8 + 8)
+				// Panels of two slots, and places, lse, delta and masks of tokens.
+				tokens := 2 * keyBlock * (8 + 8)
+				if a.drop != nil {
+					tokens += 2 * keyBlock * keyBlock / 8
+				}
 				return shape{blocks: a.blocks(), tiles: heads, threads: 128, shared: panels*keyBlock*2*cachedAttention{hd: a.hd}.padded() + tokens}
 			},
 		},
@@ -173,6 +194,9 @@ func (d *Device) attendKernels() []devices.Kernel {
 			}
 		}
 		rows = append(rows, row(ops.AttentionOp.OpDef, 2, d.bindAttention), row(ops.AttentionGradOp.OpDef, 7, d.bindAttentionGrad))
+		if f.drops {
+			rows = append(rows, row(ops.AttentionDropoutOp.OpDef, 3, d.bindAttention), row(ops.AttentionDropoutGradOp.OpDef, 9, d.bindAttentionGrad))
+		}
 	}
 	return rows
 }
@@ -186,7 +210,7 @@ func (d *Device) bindAttention(f attendForm, c *devices.Call) (devices.Launch, e
 	_, binary := a.scale()
 	args := append([]any{c.In[0], c.In[1], c.In[2]}, a.places()...)
 	args = append(args, c.Out[0], c.Out[1])
-	args = append(append(args, a.args()...), binary)
+	args = append(append(append(args, a.args()...), binary), a.drop...)
 	if f.typed {
 		code, err := elemCode(a.elem)
 		if err != nil {
@@ -217,7 +241,7 @@ func (d *Device) bindAttentionGrad(f attendForm, c *devices.Call) (devices.Launc
 	args := func(out ...any) []any {
 		args := append([]any{q, k, v, do, lse, a.delta}, a.places()...)
 		args = append(append(args, out...), a.args()...)
-		if args = append(args, binary, natural); f.typed {
+		if args = append(append(args, binary, natural), a.drop...); f.typed {
 			args = append(args, code)
 		}
 		return args

@@ -43,7 +43,7 @@ type launch struct {
 }
 
 // maxParams is more than any kernel has.
-const maxParams = 24
+const maxParams = 32
 
 // params holds parameter values and the pointers to them that the driver
 // wants. It must not be copied.

@@ -2,6 +2,7 @@
 // head width and window: what the tensor-core kernels do not take. A block looks
 // through all tokens, 128 at a time, for those that its own sees, or is seen by.
 #include "element.cuh"
+#include "philox.cuh"
 
 #define TILE 128
 
@@ -22,10 +23,21 @@ __device__ __forceinline__ float dot_rows(const T* a, const T* b, int d) {
     return s;
 }
 
+struct Whole {
+    static const bool drops = false;
+    __device__ __forceinline__ float factor(int, int, int) const { return 1.0f; }
+};
+struct Masked {
+    static const bool drops = true;
+    ProbsDropout p;
+    __device__ __forceinline__ Masked(PROBS_DROPOUT) : p PROBS_DROPOUT_ARGS {}
+    __device__ __forceinline__ float factor(int query, int head, int key) const { return p.factor(query, head, key); }
+};
+
 // attention gives a block a token and a head. A thread has a key of the tile, and
 // then a column of the result.
-template <typename T>
-__device__ __forceinline__ void attention(const T* q, const T* k, const T* v, T* o, float* lse, const Tokens& t) {
+template <typename T, typename Drop>
+__device__ __forceinline__ void attention(const T* q, const T* k, const T* v, T* o, float* lse, const Tokens& t, Drop drop) {
     __shared__ float weight[TILE];
     int i = blockIdx.x, h = blockIdx.y, g = h / (t.heads / t.kv);
     float by = rsqrtf((float)t.d), most = -3.402823466e38f, sum = 0.0f;
@@ -54,6 +66,7 @@ __device__ __forceinline__ void attention(const T* q, const T* k, const T* v, T*
         for (int j0 = 0; j0 < t.n; j0 += TILE) {
             int j = j0 + threadIdx.x;
             weight[threadIdx.x] = j < t.n && sees(t, i, j) ? expf(dot_rows(mine, k + ((long long)j * t.kv + g) * t.d, t.d) * by - l) : 0.0f;
+            if (Drop::drops) weight[threadIdx.x] *= drop.factor(i, h, j);
             __syncthreads();
             for (int x = 0; x < min(TILE, t.n - j0); x++) {
                 if (weight[x] != 0.0f && c < t.d) acc = fmaf(weight[x], widen(v[((long long)(j0 + x) * t.kv + g) * t.d + c]), acc);
@@ -65,8 +78,8 @@ __device__ __forceinline__ void attention(const T* q, const T* k, const T* v, T*
 }
 
 // With p = exp(s − lse) and D = Σ do·o: ds = p·(do·v − D)/√d, dq = Σ ds·k.
-template <typename T>
-__device__ __forceinline__ void attention_grad_q(const T* q, const T* k, const T* v, const T* o, const float* lse, const T* go, T* dq, const Tokens& t) {
+template <typename T, typename Drop>
+__device__ __forceinline__ void attention_grad_q(const T* q, const T* k, const T* v, const T* o, const float* lse, const T* go, T* dq, const Tokens& t, Drop drop) {
     __shared__ float weight[TILE];
     int i = blockIdx.x, h = blockIdx.y, g = h / (t.heads / t.kv);
     long long at = ((long long)i * t.heads + h) * t.d;
@@ -80,7 +93,9 @@ __device__ __forceinline__ void attention_grad_q(const T* q, const T* k, const T
             if (j < t.n && sees(t, i, j)) {
                 long long key = ((long long)j * t.kv + g) * t.d;
                 float p = expf(dot_rows(q + at, k + key, t.d) * by - l);
-                ds = p * (dot_rows(go + at, v + key, t.d) - delta) * by;
+                float dov = dot_rows(go + at, v + key, t.d);
+                if (Drop::drops) dov *= drop.factor(i, h, j);
+                ds = p * (dov - delta) * by;
             }
             weight[threadIdx.x] = ds;
             __syncthreads();
@@ -95,8 +110,8 @@ __device__ __forceinline__ void attention_grad_q(const T* q, const T* k, const T
 
 // dk = Σ ds·q and dv = Σ p·do over the tokens and heads that see token j: a block
 // has a token and a head of keys.
-template <typename T>
-__device__ __forceinline__ void attention_grad_kv(const T* q, const T* k, const T* v, const T* o, const float* lse, const T* go, T* dk, T* dv, const Tokens& t) {
+template <typename T, typename Drop>
+__device__ __forceinline__ void attention_grad_kv(const T* q, const T* k, const T* v, const T* o, const float* lse, const T* go, T* dk, T* dv, const Tokens& t, Drop drop) {
     __shared__ float weight[2][TILE];
     int j = blockIdx.x, g = blockIdx.y, group = t.heads / t.kv;
     long long key = ((long long)j * t.kv + g) * t.d;
@@ -111,13 +126,16 @@ __device__ __forceinline__ void attention_grad_kv(const T* q, const T* k, const 
                 if (i < t.n && sees(t, i, j)) {
                     long long at = ((long long)i * t.heads + h) * t.d;
                     p = expf(dot_rows(q + at, k + key, t.d) * by - lse[(long long)i * t.heads + h]);
-                    ds = p * (dot_rows(go + at, v + key, t.d) - dot_rows(go + at, o + at, t.d)) * by;
+                    float f = Drop::drops ? drop.factor(i, h, j) : 1.0f, dov = dot_rows(go + at, v + key, t.d);
+                    if (Drop::drops) dov *= f;
+                    ds = p * (dov - dot_rows(go + at, o + at, t.d)) * by;
+                    if (Drop::drops) p *= f;
                 }
                 weight[0][threadIdx.x] = p;
                 weight[1][threadIdx.x] = ds;
                 __syncthreads();
                 for (int x = 0; x < min(TILE, t.n - i0); x++) {
-                    if (weight[0][x] == 0.0f || c >= t.d) continue;
+                    if ((weight[0][x] == 0.0f && (!Drop::drops || weight[1][x] == 0.0f)) || c >= t.d) continue;
                     long long at = ((long long)(i0 + x) * t.heads + h) * t.d + c;
                     acc_v = fmaf(weight[0][x], widen(go[at]), acc_v);
                     acc_k = fmaf(weight[1][x], widen(q[at]), acc_k);
@@ -132,21 +150,27 @@ __device__ __forceinline__ void attention_grad_kv(const T* q, const T* k, const 
     }
 }
 
-#define ATTENTION(name, T)                                                                                                                      \
-    extern "C" __global__ void __launch_bounds__(TILE) attention_any_##name(const T* q, const T* k, const T* v, const int* seq, const int* pos, \
-                                                                             T* o, float* lse, int n, int heads, int kv, int d, int window) {   \
-        attention(q, k, v, o, lse, Tokens{seq, pos, n, heads, kv, d, window});                                                                  \
+#define ATTENTION(NAME, T, DROP, DROP_ARGS)                                                                                                     \
+    extern "C" __global__ void __launch_bounds__(TILE) attention_any_##NAME(const T* q, const T* k, const T* v, const int* seq, const int* pos, \
+                                                                             T* o, float* lse, int n, int heads, int kv, int d,                 \
+                                                                             int window DROP) {                                                 \
+        attention(q, k, v, o, lse, Tokens{seq, pos, n, heads, kv, d, window}, DROP_ARGS);                                                       \
     }                                                                                                                                           \
     extern "C" __global__ void __launch_bounds__(TILE)                                                                                         \
-        attention_any_grad_q_##name(const T* q, const T* k, const T* v, const T* o, const float* lse, const T* go, const int* seq,             \
-                                    const int* pos, T* dq, int n, int heads, int kv, int d, int window) {                                      \
-        attention_grad_q(q, k, v, o, lse, go, dq, Tokens{seq, pos, n, heads, kv, d, window});                                                  \
+        attention_any_grad_q_##NAME(const T* q, const T* k, const T* v, const T* o, const float* lse, const T* go, const int* seq,             \
+                                    const int* pos, T* dq, int n, int heads, int kv, int d, int window DROP) {                                 \
+        attention_grad_q(q, k, v, o, lse, go, dq, Tokens{seq, pos, n, heads, kv, d, window}, DROP_ARGS);                                       \
     }                                                                                                                                           \
     extern "C" __global__ void __launch_bounds__(TILE)                                                                                         \
-        attention_any_grad_kv_##name(const T* q, const T* k, const T* v, const T* o, const float* lse, const T* go, const int* seq,            \
-                                     const int* pos, T* dk, T* dv, int n, int heads, int kv, int d, int window) {                              \
-        attention_grad_kv(q, k, v, o, lse, go, dk, dv, Tokens{seq, pos, n, heads, kv, d, window});                                             \
+        attention_any_grad_kv_##NAME(const T* q, const T* k, const T* v, const T* o, const float* lse, const T* go, const int* seq,            \
+                                     const int* pos, T* dk, T* dv, int n, int heads, int kv, int d, int window DROP) {                         \
+        attention_grad_kv(q, k, v, o, lse, go, dk, dv, Tokens{seq, pos, n, heads, kv, d, window}, DROP_ARGS);                                  \
     }
 
-ATTENTION(f32, float)
-ATTENTION(bf16, bf16)
+#define DROP , PROBS_DROPOUT
+#define DROP_ARGS Masked(at, key0, key1, stream, threshold, keep)
+
+ATTENTION(f32, float, , Whole())
+ATTENTION(bf16, bf16, , Whole())
+ATTENTION(dropout_f32, float, DROP, DROP_ARGS)
+ATTENTION(dropout_bf16, bf16, DROP, DROP_ARGS)

@@ -1,6 +1,7 @@
 // Elementwise functions and their gradients, for f32 and bf16: any grid covers
 // n elements, 16 bytes a thread at a time.
 #include "element.cuh"
+#include "philox.cuh"
 
 // map1 is y = f(x).
 template <typename T, typename F>
@@ -188,18 +189,6 @@ extern "C" __global__ void cast_bf16_f32(const bf16* x, float* y, long long n) {
     }
     long long i = n / 8 * 8 + (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (i < n) y[i] = widen(x[i]);
-}
-
-// philox is four random words for a key and a counter (Salmon et al. 2011).
-__device__ __forceinline__ uint4 philox(unsigned k0, unsigned k1, uint4 c) {
-    for (int i = 0; i < 10; i++) {
-        unsigned h0 = __umulhi(0xD2511F53u, c.x), l0 = 0xD2511F53u * c.x;
-        unsigned h1 = __umulhi(0xCD9E8D57u, c.z), l1 = 0xCD9E8D57u * c.z;
-        c = make_uint4(h1 ^ c.y ^ k0, l1, h0 ^ c.w ^ k1, l0);
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    return c;
 }
 
 // dropout draws eight elements of a row from each block of random words.
