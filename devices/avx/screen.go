@@ -39,7 +39,8 @@ func (u *unit) screenKernels() []devices.Kernel {
 				u.newTop(c, s)
 				return s.size
 			},
-			Bind: u.bindTop,
+			Skips: true,
+			Bind:  u.bindTop,
 		}),
 	}
 }
@@ -101,18 +102,23 @@ type top struct {
 	dot           func(y []float32, from, to int, x []float32)
 
 	tokens []topToken
-	q      [][]int8    // by token: activations in two bytes
+	pairs  bool        // two tokens share a walk over the rows, each in codes of one byte
+	q      [][]int8    // by token, in two bytes, or by pair of tokens
 	least  [][]float32 // by token and row: what the logit is at least,
 	most   [][]float32 // at most,
 	sums   [][]float64 // and the sum of nibbles times activations
+	peaks  [][]float32 // by token and chunk: the largest of least, or of logits
 	heaps  [][]float32 // by token
+	lists  [][]uint32  // by worker
 	acc    [][]int32   // by worker
 	codes  [][]int16   // by worker
+	looked []int       // by chunk: rows whose crumbs were read
 }
 
 // topToken is what screening knows of a token.
 type topToken struct {
 	step, sum   float64 // x̂ = step·q, sum = Σ q
+	unit        float64 // of what crumbs meet: 256 for high bytes, 1 for whole codes
 	low, lows   float64 // Σ l and Σ |l| of the low bytes l of q
 	norm        float64 // ‖x‖
 	alpha, beta float64 // factors of ‖w‖ and of ‖w−ŵ‖ in the bound
@@ -120,9 +126,12 @@ type topToken struct {
 }
 
 const (
-	topRows  = 256   // rows of a task: whole groups
+	topRows  = 1024  // rows of a task, a chunk: whole groups
 	topBlock = 16    // rows, whole groups, that pass all tokens before the next: they stay in the L1 cache
-	topCode  = 32000 // largest activation code: its high byte must fit
+	topPairs = 4     // tokens from which on multiplying costs more than reading
+	topCode  = 32000 // largest activation code of two bytes: its high byte must fit
+	topByte  = 127   // of one byte
+	topSeeds = 256   // most rows to multiply for a cut: one thread does it
 	// hugeLogit is where sums could overflow on the way.
 	hugeLogit = 1e37
 	crumbMean = 1.5      // of 0 to 3
@@ -131,12 +140,18 @@ const (
 
 func (u *unit) newTop(c *devices.Call, mem *scratch) *top {
 	t := &top{isa: u.isa, s: c.In[0].Dims[0], k: c.In[0].Dims[1], n: c.In[2].Dims[0]}
-	t.cols = screen.Columns(t.k)
-	t.tokens = make([]topToken, t.s)
-	t.q = parts[int8](mem, t.s, 2*t.cols)
+	t.cols, t.pairs = screen.Columns(t.k), t.s >= topPairs
+	chunks, walks := ceilDiv(t.n, topRows), t.s
+	if t.pairs {
+		walks = ceilDiv(t.s, 2)
+	}
+	t.tokens, t.looked = make([]topToken, t.s), make([]int, chunks)
+	t.q = parts[int8](mem, walks, 2*t.cols+asm.ScreenSlot)
 	t.least, t.most = parts[float32](mem, t.s, t.n), parts[float32](mem, t.s, t.n)
 	t.sums = parts[float64](mem, t.s, t.n)
+	t.peaks = parts[float32](mem, t.s, chunks)
 	t.heaps = parts[float32](mem, t.s, t.n)
+	t.lists = parts[uint32](mem, u.threads, asm.ScreenListLen(topRows))
 	t.acc = parts[int32](mem, u.threads, 2*topRows)
 	t.codes = parts[int16](mem, u.threads, t.k)
 	return t
@@ -161,10 +176,10 @@ func (u *unit) bindTop(c *devices.Call) (devices.Launch, error) {
 		dot(y[from:to], to-from, w[from*k:], k, x, k, to-from, 1, k)
 	}
 	chunks := ceilDiv(t.n, topRows)
-	return host.Launch{Where: c.Where, Phases: []host.Phase{
+	return host.Launch{Where: c.Where, Unread: t.unread, Phases: []host.Phase{
 		{Tasks: t.s, Run: t.prepare},
 		{Tasks: chunks, Run: t.nibbles},
-		{Tasks: t.s, Run: t.cutAt},
+		{Tasks: t.s, Run: t.seed},
 		{Tasks: chunks, Run: t.crumbs},
 		{Tasks: t.s, Run: t.cutAt},
 		{Tasks: chunks, Run: t.exact},
@@ -172,7 +187,17 @@ func (u *unit) bindTop(c *devices.Call) (devices.Launch, error) {
 	}}, nil
 }
 
-// prepare rounds a token's activations to 16 bits.
+// unread is the bytes of crumbs that no token of the last run looked at. What
+// several look at counts as often.
+func (t *top) unread() int {
+	rows := screen.Rows(t.n)
+	for _, n := range t.looked {
+		rows -= n
+	}
+	return max(0, rows*t.cols/4)
+}
+
+// prepare rounds a token's activations to 16 bits, or to 8.
 func (t *top) prepare(i, worker int) {
 	x, tok, codes := t.x[i*t.k:(i+1)*t.k], &t.tokens[i], t.codes[worker]
 	most, square, lost, sum, low, lows := 0.0, 0.0, 0.0, 0, 0, 0
@@ -180,30 +205,48 @@ func (t *top) prepare(i, worker int) {
 		most = max(most, math.Abs(float64(v)))
 		square += float64(v) * float64(v)
 	}
-	*tok = topToken{step: most / topCode, norm: math.Sqrt(square)}
-	if !(square < math.MaxFloat32) { // not numbers, or close to overflow: no row can be left out
-		clear(t.q[i])
-		tok.step, tok.alpha, tok.beta = 0, math.Inf(1), math.Inf(1)
-		return
+	*tok = topToken{step: most / topCode, unit: 256, norm: math.Sqrt(square)}
+	if t.pairs {
+		tok.step, tok.unit = most/topByte, 1
 	}
 	inv := 0.0
-	if tok.step > 0 {
+	if !(square < math.MaxFloat32) { // not numbers, or close to overflow: no row can be left out
+		tok.step = 0
+	} else if tok.step > 0 {
 		inv = 1 / tok.step
 	}
 	for j, v := range x {
+		if inv == 0 {
+			codes[j] = 0
+			continue
+		}
 		c := math.RoundToEven(float64(v) * inv)
 		codes[j] = int16(c)
 		sum += int(c)
-		l := int(int8(codes[j]))
-		low += l
-		lows += max(l, -l)
+		if !t.pairs {
+			l := int(int8(codes[j]))
+			low += l
+			lows += max(l, -l)
+		}
 		d := float64(v) - c*tok.step
 		lost += d * d
 	}
-	asm.SplitI16(t.q[i], codes)
+	if t.pairs {
+		asm.SlotI8(t.q[i/2], codes, i%2)
+		if i == t.s-1 && i%2 == 0 {
+			asm.SlotI8(t.q[i/2], nil, 1)
+		}
+	} else {
+		asm.SplitI16(t.q[i][:2*t.cols], codes)
+	}
 	tok.sum, tok.low, tok.lows = float64(sum), float64(low), float64(lows)
 	gamma := 1.01 * float64(t.k+8) / (1 << 24)
 	d := math.Sqrt(lost) + 1e-9*tok.norm // differences are rounded
+	if !(square < math.MaxFloat32) {
+		d = math.Inf(1)
+	} else if inv == 0 {
+		d = tok.norm
+	}
 	tok.alpha = (d + gamma*tok.norm) * roundUp
 	tok.beta = (d + tok.norm) * roundUp
 }
@@ -232,17 +275,31 @@ func (t *top) nibbles(task, worker int) {
 	if t.s > 1 {
 		size = topBlock
 	}
-	for from, end := task*topRows, min(t.n, (task+1)*topRows); from < end; from += size {
+	first, end := task*topRows, min(t.n, (task+1)*topRows)
+	for from := first; from < end; from += size {
 		to := min(end, from+size)
-		for i := range t.tokens {
-			t.isa.ScreenNibbles(acc, t.nib[from*ld:], t.q[i], ceilDiv(to-from, screen.Group), t.cols/screen.NibbleBlock)
-			tok := &t.tokens[i]
-			sums := t.sums[i][from:to]
-			for r := range sums {
-				sums[r] = 4*(256*float64(acc[2*r])+float64(acc[2*r+1])) - 30*tok.sum
+		for i, q := range t.q {
+			t.isa.ScreenNibbles(acc, t.nib[from*ld:], q, ceilDiv(to-from, screen.Group), t.cols/screen.NibbleBlock)
+			if t.pairs {
+				for j := 2 * i; j < min(t.s, 2*i+2); j++ {
+					sums, base := t.sums[j][from:to], 30*t.tokens[j].sum
+					for r := range sums {
+						sums[r] = 4*float64(acc[2*r+j%2]) - base
+					}
+				}
+				continue
 			}
-			tok.intervals(t.least[i][from:to], t.most[i][from:to], sums, t.bounds[from*screen.Bounds:], screen.Error4, 0)
+			sums, base := t.sums[i][from:to], 30*t.tokens[i].sum
+			for r := range sums {
+				sums[r] = 4*(256*float64(acc[2*r])+float64(acc[2*r+1])) - base
+			}
 		}
+		for i := range t.tokens {
+			t.tokens[i].intervals(t.least[i][from:to], t.most[i][from:to], t.sums[i][from:to], t.bounds[from*screen.Bounds:], screen.Error4, 0)
+		}
+	}
+	for i := range t.tokens {
+		t.peaks[i][task] = t.isa.Max(t.least[i][first:end])
 	}
 }
 
@@ -261,55 +318,103 @@ func (t *top) runs(task, i int, f func(from, to int)) {
 	}
 }
 
-// crumbs is a closer look at the rows of a chunk that are still in. It leaves out
-// the low bytes: crumbs are at most crumbMean away from their middle, and the low
-// bytes of all activations together make no more difference than the roundings.
+// crumbs is a closer look at the rows of a chunk that are still in. In two bytes it
+// leaves out the low ones: crumbs are at most crumbMean away from their middle, and
+// the low bytes of all activations together make no more difference than the
+// roundings.
 func (t *top) crumbs(task, worker int) {
-	acc, ld := t.acc[worker], t.cols/4
+	acc, list, ld, blocks := t.acc[worker], asm.NewScreenList(t.lists[worker]), t.cols/4, t.cols/screen.CrumbBlock
+	from, to := task*topRows, min(t.n, (task+1)*topRows)
+	w := t.crumb[from*ld:]
+	t.looked[task] = 0
 	for i := range t.tokens {
-		tok := &t.tokens[i]
-		for r := task * topRows; r < min(t.n, (task+1)*topRows); r++ {
-			if t.most[i][r] < tok.cut {
-				t.least[i][r] = float32(math.Inf(-1))
+		tok, least, most, sums, q := &t.tokens[i], t.least[i][from:to], t.most[i][from:to], t.sums[i][from:to], t.q
+		codes := q[i%len(q)]
+		if t.pairs {
+			codes = q[i/2][i%2*asm.ScreenSlot:]
+		}
+		shift, blur := crumbMean*(tok.low-tok.sum), crumbMean*tok.lows
+		bounds := t.bounds[from*screen.Bounds:]
+		rows := list.Set(most, tok.cut)
+		t.looked[task] += len(rows)
+		if len(rows) > (to-from)/2 { // in order and in groups
+			t.looked[task] += to - from - len(rows)
+			t.isa.ScreenCrumbs(acc, w, codes, ceilDiv(to-from, screen.Group), blocks)
+			for r := range sums {
+				sums[r] += tok.unit*float64(acc[r]) + shift
+			}
+			tok.intervals(least, most, sums, bounds, screen.Error6, blur)
+		} else {
+			t.isa.ScreenCrumbsList(acc, w, codes, &list, blocks)
+			for j, r := range rows {
+				sums[r] += tok.unit*float64(acc[j]) + shift
+				tok.intervals(least[r:r+1], most[r:r+1], sums[r:r+1], bounds[r*screen.Bounds:], screen.Error6, blur)
 			}
 		}
-		shift := crumbMean*tok.low - crumbMean*tok.sum
-		t.runs(task, i, func(from, to int) {
-			first := from / screen.Group * screen.Group
-			t.isa.ScreenCrumbs(acc, t.crumb[first*ld:], t.q[i], ceilDiv(to-first, screen.Group), t.cols/screen.CrumbBlock)
-			sums := t.sums[i][from:to]
-			for r := range sums {
-				sums[r] += 256*float64(acc[from-first+r]) + shift
-			}
-			tok.intervals(t.least[i][from:to], t.most[i][from:to], sums, t.bounds[from*screen.Bounds:], screen.Error6, crumbMean*tok.lows)
-		})
+		t.peaks[i][task] = t.isa.Max(least)
 	}
 }
 
 // exact multiplies the rows of a chunk that could be among the wanted ones.
 func (t *top) exact(task, _ int) {
 	from, to := task*topRows, min(t.n, (task+1)*topRows)
+	none := float32(math.Inf(-1))
 	for i := range t.tokens {
 		y := t.y[i*t.n : (i+1)*t.n]
 		for r := from; r < to; r++ {
-			y[r] = float32(math.Inf(-1))
+			y[r] = none
 		}
 		x := t.x[i*t.k : (i+1)*t.k]
-		t.runs(task, i, func(from, to int) { t.dot(y, from, to, x) })
+		t.peaks[i][task] = none
+		t.runs(task, i, func(from, to int) {
+			t.dot(y, from, to, x)
+			t.peaks[i][task] = float32(math.Inf(1))
+		})
+	}
+}
+
+// seed finds a cut after the first look. The rows that are largest at least are
+// multiplied as they are: the k-th largest logit is no less than any of k, and much
+// closer to them than to the least they could be.
+func (t *top) seed(i, worker int) {
+	tok := &t.tokens[i]
+	tok.cut = float32(math.Inf(-1))
+	t.cutAt(i, worker)
+	k := int(t.keep[i])
+	if math.IsInf(float64(tok.cut), -1) || k > topSeeds {
+		return
+	}
+	x, y := t.x[i*t.k:(i+1)*t.k], t.y[i*t.n:(i+1)*t.n]
+	cut, found := float32(math.Inf(1)), 0
+	for c, peak := range t.peaks[i] {
+		if peak < tok.cut {
+			continue
+		}
+		for r := c * topRows; r < min(t.n, (c+1)*topRows) && found < k; r++ {
+			if t.least[i][r] >= tok.cut {
+				t.dot(y, r, r+1, x)
+				cut = min(cut, y[r])
+				found++
+			}
+		}
+	}
+	if found == k && cut > tok.cut {
+		tok.cut = cut
 	}
 }
 
 // cutAt finds what rows must reach to stay in.
 func (t *top) cutAt(i, _ int) {
-	k := int(t.keep[i])
+	tok, k := &t.tokens[i], int(t.keep[i])
 	if k == 1 {
-		t.tokens[i].cut = t.isa.Max(t.least[i])
-		return
+		tok.cut = max(tok.cut, t.isa.Max(t.peaks[i]))
+	} else {
+		tok.cut = max(tok.cut, t.kth(i, t.least[i], k))
 	}
-	t.tokens[i].cut = t.kth(i, t.least[i], k)
 }
 
 // kth is the k-th largest number of row, −Inf if there are fewer or k is below 1.
+// Peaks are no less than the largest of each chunk.
 func (t *top) kth(i int, row []float32, k int) float32 {
 	none := float32(math.Inf(-1))
 	if k < 1 || k >= len(row) {
@@ -319,37 +424,52 @@ func (t *top) kth(i int, row []float32, k int) float32 {
 	for j := range heap {
 		heap[j] = none
 	}
-	for _, v := range row {
-		if !(v > heap[0]) {
+	for c, peak := range t.peaks[i] {
+		if !(peak > heap[0]) {
 			continue
 		}
-		j := 0
-		for {
-			c := 2*j + 1
-			if c >= k {
-				break
+		for _, v := range row[c*topRows : min(len(row), (c+1)*topRows)] {
+			if v > heap[0] {
+				replaceLeast(heap, v)
 			}
-			if c+1 < k && heap[c+1] < heap[c] {
-				c++
-			}
-			if !(heap[c] < v) {
-				break
-			}
-			heap[j] = heap[c]
-			j = c
 		}
-		heap[j] = v
 	}
 	return heap[0]
 }
 
+// replaceLeast puts v in place of the smallest number of a heap.
+func replaceLeast(heap []float32, v float32) {
+	j, k := 0, len(heap)
+	for {
+		c := 2*j + 1
+		if c >= k {
+			break
+		}
+		if c+1 < k && heap[c+1] < heap[c] {
+			c++
+		}
+		if !(heap[c] < v) {
+			break
+		}
+		heap[j] = heap[c]
+		j = c
+	}
+	heap[j] = v
+}
+
 // mask leaves the wanted logits.
 func (t *top) mask(i, _ int) {
-	y := t.y[i*t.n : (i+1)*t.n]
+	y, none := t.y[i*t.n:(i+1)*t.n], float32(math.Inf(-1))
 	least := t.kth(i, y, int(t.keep[i]))
-	for r, v := range y {
-		if !(v >= least) {
-			y[r] = float32(math.Inf(-1))
+	for c, peak := range t.peaks[i] {
+		if peak == none {
+			continue // so is all of it
+		}
+		chunk := y[c*topRows : min(t.n, (c+1)*topRows)]
+		for r, v := range chunk {
+			if !(v >= least) {
+				chunk[r] = none
+			}
 		}
 	}
 }

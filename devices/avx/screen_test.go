@@ -78,7 +78,7 @@ func TestScreeningLeavesRowsOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	top := u.newTop(c, &scratch{mem: b.Bytes()})
-	top.x, top.keep = make([]float32, k), []int32{1}
+	top.x, top.y, top.keep = make([]float32, k), make([]float32, n), []int32{1}
 	top.nib, top.crumb, top.bounds = make([]byte, n*k/2), make([]byte, n*k/4), make([]float32, n*screen.Bounds)
 	for i := range top.x {
 		top.x[i] = float32(r.NormFloat64())
@@ -89,6 +89,14 @@ func TestScreeningLeavesRowsOut(t *testing.T) {
 	}
 	for i := 0; i < n; i += screen.Group {
 		screen.Pack(top.nib, top.crumb, top.bounds, i, n, k, func(i int) []float32 { return w[i*k : (i+1)*k] })
+	}
+	top.dot = func(y []float32, from, to int, x []float32) {
+		for r := from; r < to; r++ {
+			y[r] = 0
+			for l, v := range w[r*k : (r+1)*k] {
+				y[r] += v * x[l]
+			}
+		}
 	}
 	top.prepare(0, 0)
 	left := func() (rows int) {
@@ -113,13 +121,20 @@ func TestScreeningLeavesRowsOut(t *testing.T) {
 		top.nibbles(i, 0)
 	}
 	left()
-	top.cutAt(0, 0)
+	top.seed(0, 0)
+	if rows := left(); rows < 1 || rows > n/2 {
+		t.Errorf("%d of %d rows are left after the first look", rows, n)
+	}
 	for i := range n / topRows {
 		top.crumbs(i, 0)
 	}
 	top.cutAt(0, 0)
-	if rows := left(); rows < 1 || rows > n/20 {
+	rows := left()
+	if rows < 1 || rows > n/100 {
 		t.Errorf("%d of %d rows are left", rows, n)
+	}
+	if skipped := top.unread(); skipped < n*k/4/2 {
+		t.Errorf("%d of %d bytes of crumbs are unread", skipped, n*k/4)
 	}
 }
 

@@ -10,6 +10,14 @@ package asm
 // screenGroup is the rows of a group.
 const screenGroup = 4
 
+const (
+	// ScreenSlot is where the second of two vectors of activations begins, in
+	// bytes behind the first: low bytes behind high ones, or another token's.
+	ScreenSlot = 128
+	// screenAhead is how many rows of a list are asked for before they are used.
+	screenAhead = 16
+)
+
 // ScreenNibbles writes acc[2r], acc[2r+1] = Σ w·high, Σ w·low for the rows of some
 // groups, back to back. The sums must fit an int32: up to 2^20 columns do.
 func (isa ISA) ScreenNibbles(acc []int32, w []byte, q []int8, groups, blocks int) {
@@ -21,9 +29,71 @@ func (isa ISA) ScreenCrumbs(acc []int32, w []byte, q []int8, groups, blocks int)
 	isa.screen(acc[:screenGroup*groups], w, q, groups, blocks, 2)
 }
 
+// ScreenList lists rows of a chunk.
+type ScreenList struct {
+	rows []uint32 // and up to three more, that fill the last four
+	offs []uint32 // bytes from the start of the chunk, and screenAhead more
+}
+
+// ScreenListLen is the number of elements of a ScreenList for up to n rows.
+func ScreenListLen(n int) int { return 2*n + screenGroup + screenAhead }
+
+// NewScreenList makes an empty list in memory of the caller's, ScreenListLen(n)
+// elements, for chunks of up to n rows.
+func NewScreenList(mem []uint32) ScreenList {
+	n := (len(mem) - screenGroup - screenAhead) / 2
+	return ScreenList{mem[:0:n], mem[n:]}
+}
+
+// Set lists the rows r whose most[r] is not less than cut, and returns them.
+func (l *ScreenList) Set(most []float32, cut float32) []uint32 {
+	rows, n := l.rows[:len(most)], 0
+	for r, m := range most {
+		rows[n] = uint32(r)
+		in := 1
+		if m < cut {
+			in = 0
+		}
+		n += in
+	}
+	l.rows = rows[:n]
+	return l.rows
+}
+
+// ScreenCrumbsList writes acc[i] = Σ w·high for row i of the list of a chunk, and up
+// to three more sums of no meaning. w begins with the chunk.
+func (isa ISA) ScreenCrumbsList(acc []int32, w []byte, q []int8, list *ScreenList, blocks int) {
+	n := len(list.rows)
+	padded := ceilDiv(n, screenGroup) * screenGroup
+	acc = acc[:padded]
+	if n == 0 || blocks == 0 {
+		clear(acc)
+		return
+	}
+	q = q[:blocks*2*ScreenSlot*2-ScreenSlot]
+	w = w[:(int(list.rows[n-1])/screenGroup+1)*screenGroup*64*blocks] // they ascend
+	offs := list.offs[:padded+screenAhead]
+	for i := range offs {
+		r := int(list.rows[min(i, n-1)])
+		offs[i] = uint32(r/screenGroup*screenGroup*64*blocks + r%screenGroup*64)
+	}
+	switch isa {
+	case AVX512:
+		screenCrumbsListAVX512(&acc[0], &w[0], &q[0], blocks, &offs[0], padded/screenGroup)
+	case Generic:
+		var four [screenGroup]int32
+		for i, off := range offs[:padded] {
+			screenGeneric(four[:], w[off/(screenGroup*64)/uint32(blocks)*uint32(screenGroup*64*blocks):], q, blocks, 2)
+			acc[i] = four[off/64%screenGroup]
+		}
+	default:
+		screenCrumbsListAVX2(&acc[0], &w[0], &q[0], blocks, &offs[0], padded/screenGroup)
+	}
+}
+
 func (isa ISA) screen(acc []int32, w []byte, q []int8, groups, blocks, bits int) {
 	ld := 64 * blocks
-	w, q = w[:screenGroup*groups*ld], q[:ld*16/bits]
+	w, q = w[:screenGroup*groups*ld], q[:max(0, ld*16/bits-(4/bits-1)*ScreenSlot)]
 	switch {
 	case groups == 0:
 	case blocks == 0:
@@ -52,7 +122,9 @@ func screenGeneric(acc []int32, w []byte, q []int8, blocks, bits int) {
 			u := int32(group[(i/columns*screenGroup+r%screenGroup)*64+i%64]>>(part*bits)) & (1<<bits - 1)
 			at := i/128*256 + i%128
 			high += u * int32(q[at])
-			low += u * int32(q[at+128])
+			if bytes == 2 {
+				low += u * int32(q[at+ScreenSlot])
+			}
 		}
 		acc[bytes*r] = high
 		if bytes == 2 {
@@ -72,5 +144,19 @@ func SplitI16(dst []int8, q []int16) {
 		low := int8(v)
 		at := i/128*256 + i%128
 		dst[at], dst[at+128] = int8((int32(v)-int32(low))>>8), low
+	}
+}
+
+// SlotI8 lays out activations of one byte as the first or second of two vectors:
+// q[i] for i below columns, zeros up to half of dst.
+func SlotI8(dst []int8, q []int16, slot int) {
+	for at := slot * ScreenSlot; at+ScreenSlot <= len(dst); at += 2 * ScreenSlot {
+		part := dst[at : at+ScreenSlot]
+		n := min(len(q), ScreenSlot)
+		for i, v := range q[:n] {
+			part[i] = int8(v)
+		}
+		clear(part[n:])
+		q = q[n:]
 	}
 }

@@ -38,9 +38,9 @@ group:
 	MOVQ   DX, DI
 	MOVQ   BX, R8
 	TESTQ  R8, R8
-	JZ     block0_end
+	JZ     block_end
 
-block0:
+block:
 	VMOVDQU64 (CX), Z17
 	VMOVDQU64 64(CX), Z18
 	VMOVDQU64 128(CX), Z19
@@ -80,9 +80,9 @@ block0:
 	ADDQ      $0x00000100, CX
 	ADDQ      $0x00000100, DI
 	DECQ      R8
-	JNZ       block0
+	JNZ       block
 
-block0_end:
+block_end:
 	VPADDD        Z2, Z1, Z1
 	VPADDD        Z4, Z3, Z3
 	VPADDD        Z6, Z5, Z5
@@ -119,7 +119,6 @@ block0_end:
 	VEXTRACTI32X4 $0x01, Y17, X18
 	VPADDD        X18, X17, X18
 	VMOVDQU32     X18, 16(AX)
-	MOVQ          CX, CX
 	ADDQ          $0x20, AX
 	DECQ          SI
 	JNZ           group
@@ -156,9 +155,9 @@ group:
 	MOVQ  DX, DI
 	MOVQ  BX, R8
 	TESTQ R8, R8
-	JZ    block0_end
+	JZ    block_end
 
-block0:
+block:
 	PREFETCHT0 6144(CX)
 	PREFETCHT0 6208(CX)
 	PREFETCHT0 6272(CX)
@@ -270,9 +269,9 @@ block0:
 	ADDQ       $0x00000100, CX
 	ADDQ       $0x00000100, DI
 	DECQ       R8
-	JNZ        block0
+	JNZ        block
 
-block0_end:
+block_end:
 	VPUNPCKHDQ   Y3, Y2, Y10
 	VPUNPCKLDQ   Y3, Y2, Y2
 	VPADDD       Y10, Y2, Y2
@@ -297,7 +296,6 @@ block0_end:
 	VEXTRACTI128 $0x01, Y6, X2
 	VPADDD       X2, X6, X2
 	VMOVDQU      X2, 16(AX)
-	MOVQ         CX, CX
 	ADDQ         $0x20, AX
 	DECQ         SI
 	JNZ          group
@@ -332,9 +330,9 @@ group:
 	MOVQ   DX, DI
 	MOVQ   BX, R8
 	TESTQ  R8, R8
-	JZ     block0_end
+	JZ     block_end
 
-block0:
+block:
 	VMOVDQU64 (CX), Z9
 	VMOVDQU64 64(CX), Z10
 	VMOVDQU64 128(CX), Z11
@@ -390,9 +388,9 @@ block0:
 	ADDQ      $0x00000100, CX
 	ADDQ      $0x00000200, DI
 	DECQ      R8
-	JNZ       block0
+	JNZ       block
 
-block0_end:
+block_end:
 	VPADDD        Z2, Z1, Z1
 	VPADDD        Z4, Z3, Z3
 	VPADDD        Z6, Z5, Z5
@@ -411,7 +409,6 @@ block0_end:
 	VEXTRACTI32X4 $0x01, Y9, X10
 	VPADDD        X10, X9, X10
 	VMOVDQU32     X10, (AX)
-	MOVQ          CX, CX
 	ADDQ          $0x10, AX
 	DECQ          SI
 	JNZ           group
@@ -444,9 +441,9 @@ group:
 	MOVQ  DX, DI
 	MOVQ  BX, R8
 	TESTQ R8, R8
-	JZ    block0_end
+	JZ    block_end
 
-block0:
+block:
 	PREFETCHT0 6144(CX)
 	PREFETCHT0 6208(CX)
 	PREFETCHT0 6272(CX)
@@ -586,9 +583,9 @@ block0:
 	ADDQ       $0x00000100, CX
 	ADDQ       $0x00000200, DI
 	DECQ       R8
-	JNZ        block0
+	JNZ        block
 
-block0_end:
+block_end:
 	VPUNPCKHDQ   Y3, Y2, Y6
 	VPUNPCKLDQ   Y3, Y2, Y2
 	VPADDD       Y6, Y2, Y2
@@ -601,11 +598,338 @@ block0_end:
 	VEXTRACTI128 $0x01, Y2, X3
 	VPADDD       X3, X2, X3
 	VMOVDQU      X3, (AX)
-	MOVQ         CX, CX
 	ADDQ         $0x10, AX
 	DECQ         SI
 	JNZ          group
 
 group_end:
+	VZEROUPPER
+	RET
+
+// func screenCrumbsListAVX512(acc *int32, w *byte, q *int8, blocks int, offs *uint32, quads int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, MMX+
+TEXT ·screenCrumbsListAVX512(SB), NOSPLIT, $0-48
+	MOVQ         acc+0(FP), AX
+	MOVQ         w+8(FP), CX
+	MOVQ         q+16(FP), DX
+	MOVQ         blocks+24(FP), BX
+	MOVQ         offs+32(FP), SI
+	MOVL         $0x03030303, DI
+	VMOVD        DI, X0
+	VPBROADCASTD X0, Z0
+	MOVQ         quads+40(FP), DI
+	TESTQ        DI, DI
+	JZ           quad_end
+
+quad:
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Z8, Z8, Z8
+	MOVL   (SI), R11
+	MOVL   4(SI), R12
+	MOVL   8(SI), R13
+	MOVL   12(SI), R14
+	MOVQ   CX, R8
+	MOVQ   DX, R9
+	MOVQ   BX, R10
+	TESTQ  R10, R10
+	JZ     block_end
+
+block:
+	MOVL       64(SI), R15
+	PREFETCHT1 (R8)(R15*1)
+	MOVL       68(SI), R15
+	PREFETCHT1 (R8)(R15*1)
+	MOVL       72(SI), R15
+	PREFETCHT1 (R8)(R15*1)
+	MOVL       76(SI), R15
+	PREFETCHT1 (R8)(R15*1)
+	VMOVDQU64  (R8)(R11*1), Z9
+	VMOVDQU64  (R8)(R12*1), Z10
+	VMOVDQU64  (R8)(R13*1), Z11
+	VMOVDQU64  (R8)(R14*1), Z12
+	VMOVDQU64  (R9), Z13
+	VPANDQ     Z0, Z9, Z14
+	VPDPBUSD   Z13, Z14, Z1
+	VPANDQ     Z0, Z10, Z14
+	VPDPBUSD   Z13, Z14, Z3
+	VPANDQ     Z0, Z11, Z14
+	VPDPBUSD   Z13, Z14, Z5
+	VPANDQ     Z0, Z12, Z14
+	VPDPBUSD   Z13, Z14, Z7
+	VMOVDQU64  64(R9), Z13
+	VPSRLW     $0x02, Z9, Z14
+	VPANDQ     Z0, Z14, Z14
+	VPDPBUSD   Z13, Z14, Z2
+	VPSRLW     $0x02, Z10, Z14
+	VPANDQ     Z0, Z14, Z14
+	VPDPBUSD   Z13, Z14, Z4
+	VPSRLW     $0x02, Z11, Z14
+	VPANDQ     Z0, Z14, Z14
+	VPDPBUSD   Z13, Z14, Z6
+	VPSRLW     $0x02, Z12, Z14
+	VPANDQ     Z0, Z14, Z14
+	VPDPBUSD   Z13, Z14, Z8
+	VMOVDQU64  256(R9), Z13
+	VPSRLW     $0x04, Z9, Z14
+	VPANDQ     Z0, Z14, Z14
+	VPDPBUSD   Z13, Z14, Z1
+	VPSRLW     $0x04, Z10, Z14
+	VPANDQ     Z0, Z14, Z14
+	VPDPBUSD   Z13, Z14, Z3
+	VPSRLW     $0x04, Z11, Z14
+	VPANDQ     Z0, Z14, Z14
+	VPDPBUSD   Z13, Z14, Z5
+	VPSRLW     $0x04, Z12, Z14
+	VPANDQ     Z0, Z14, Z14
+	VPDPBUSD   Z13, Z14, Z7
+	VMOVDQU64  320(R9), Z13
+	VPSRLW     $0x06, Z9, Z9
+	VPANDQ     Z0, Z9, Z9
+	VPDPBUSD   Z13, Z9, Z2
+	VPSRLW     $0x06, Z10, Z9
+	VPANDQ     Z0, Z9, Z9
+	VPDPBUSD   Z13, Z9, Z4
+	VPSRLW     $0x06, Z11, Z9
+	VPANDQ     Z0, Z9, Z9
+	VPDPBUSD   Z13, Z9, Z6
+	VPSRLW     $0x06, Z12, Z9
+	VPANDQ     Z0, Z9, Z9
+	VPDPBUSD   Z13, Z9, Z8
+	ADDQ       $0x00000100, R8
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNZ        block
+
+block_end:
+	VPADDD        Z2, Z1, Z1
+	VPADDD        Z4, Z3, Z3
+	VPADDD        Z6, Z5, Z5
+	VPADDD        Z8, Z7, Z7
+	VPUNPCKHDQ    Z3, Z1, Z9
+	VPUNPCKLDQ    Z3, Z1, Z1
+	VPADDD        Z9, Z1, Z1
+	VPUNPCKHDQ    Z7, Z5, Z9
+	VPUNPCKLDQ    Z7, Z5, Z5
+	VPADDD        Z9, Z5, Z5
+	VPUNPCKHQDQ   Z5, Z1, Z9
+	VPUNPCKLQDQ   Z5, Z1, Z1
+	VPADDD        Z9, Z1, Z1
+	VEXTRACTI64X4 $0x01, Z1, Y9
+	VPADDD        Y9, Y1, Y9
+	VEXTRACTI32X4 $0x01, Y9, X10
+	VPADDD        X10, X9, X10
+	VMOVDQU32     X10, (AX)
+	ADDQ          $0x10, AX
+	ADDQ          $0x10, SI
+	DECQ          DI
+	JNZ           quad
+
+quad_end:
+	VZEROUPPER
+	RET
+
+// func screenCrumbsListAVX2(acc *int32, w *byte, q *int8, blocks int, offs *uint32, quads int)
+// Requires: AVX, AVX2, MMX+
+TEXT ·screenCrumbsListAVX2(SB), NOSPLIT, $0-48
+	MOVQ         acc+0(FP), AX
+	MOVQ         w+8(FP), CX
+	MOVQ         q+16(FP), DX
+	MOVQ         blocks+24(FP), BX
+	MOVQ         offs+32(FP), SI
+	MOVL         $0x03030303, DI
+	VMOVD        DI, X0
+	VPBROADCASTD X0, Y0
+	VPCMPEQW     Y1, Y1, Y1
+	VPSRLW       $0x0f, Y1, Y1
+	MOVQ         quads+40(FP), DI
+	TESTQ        DI, DI
+	JZ           quad_end
+
+quad:
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	MOVL  (SI), R11
+	MOVL  4(SI), R12
+	MOVL  8(SI), R13
+	MOVL  12(SI), R14
+	MOVQ  CX, R8
+	MOVQ  DX, R9
+	MOVQ  BX, R10
+	TESTQ R10, R10
+	JZ    block_end
+
+block:
+	MOVL       64(SI), R15
+	PREFETCHT1 (R8)(R15*1)
+	MOVL       68(SI), R15
+	PREFETCHT1 (R8)(R15*1)
+	MOVL       72(SI), R15
+	PREFETCHT1 (R8)(R15*1)
+	MOVL       76(SI), R15
+	PREFETCHT1 (R8)(R15*1)
+	VMOVDQU    (R8)(R11*1), Y6
+	VPAND      Y0, Y6, Y7
+	VPMADDUBSW (R9), Y7, Y7
+	VPSRLW     $0x02, Y6, Y8
+	VPAND      Y0, Y8, Y8
+	VPMADDUBSW 64(R9), Y8, Y8
+	VPADDW     Y8, Y7, Y7
+	VPSRLW     $0x04, Y6, Y8
+	VPAND      Y0, Y8, Y8
+	VPMADDUBSW 256(R9), Y8, Y8
+	VPADDW     Y8, Y7, Y7
+	VPSRLW     $0x06, Y6, Y6
+	VPAND      Y0, Y6, Y6
+	VPMADDUBSW 320(R9), Y6, Y6
+	VPADDW     Y6, Y7, Y7
+	VMOVDQU    32(R8)(R11*1), Y6
+	VPAND      Y0, Y6, Y8
+	VPMADDUBSW 32(R9), Y8, Y8
+	VPADDW     Y8, Y7, Y7
+	VPSRLW     $0x02, Y6, Y8
+	VPAND      Y0, Y8, Y8
+	VPMADDUBSW 96(R9), Y8, Y8
+	VPADDW     Y8, Y7, Y7
+	VPSRLW     $0x04, Y6, Y8
+	VPAND      Y0, Y8, Y8
+	VPMADDUBSW 288(R9), Y8, Y8
+	VPADDW     Y8, Y7, Y7
+	VPSRLW     $0x06, Y6, Y6
+	VPAND      Y0, Y6, Y6
+	VPMADDUBSW 352(R9), Y6, Y6
+	VPADDW     Y6, Y7, Y7
+	VPMADDWD   Y1, Y7, Y7
+	VPADDD     Y7, Y2, Y2
+	VMOVDQU    (R8)(R12*1), Y6
+	VPAND      Y0, Y6, Y7
+	VPMADDUBSW (R9), Y7, Y7
+	VPSRLW     $0x02, Y6, Y8
+	VPAND      Y0, Y8, Y8
+	VPMADDUBSW 64(R9), Y8, Y8
+	VPADDW     Y8, Y7, Y7
+	VPSRLW     $0x04, Y6, Y8
+	VPAND      Y0, Y8, Y8
+	VPMADDUBSW 256(R9), Y8, Y8
+	VPADDW     Y8, Y7, Y7
+	VPSRLW     $0x06, Y6, Y6
+	VPAND      Y0, Y6, Y6
+	VPMADDUBSW 320(R9), Y6, Y6
+	VPADDW     Y6, Y7, Y7
+	VMOVDQU    32(R8)(R12*1), Y6
+	VPAND      Y0, Y6, Y8
+	VPMADDUBSW 32(R9), Y8, Y8
+	VPADDW     Y8, Y7, Y7
+	VPSRLW     $0x02, Y6, Y8
+	VPAND      Y0, Y8, Y8
+	VPMADDUBSW 96(R9), Y8, Y8
+	VPADDW     Y8, Y7, Y7
+	VPSRLW     $0x04, Y6, Y8
+	VPAND      Y0, Y8, Y8
+	VPMADDUBSW 288(R9), Y8, Y8
+	VPADDW     Y8, Y7, Y7
+	VPSRLW     $0x06, Y6, Y6
+	VPAND      Y0, Y6, Y6
+	VPMADDUBSW 352(R9), Y6, Y6
+	VPADDW     Y6, Y7, Y7
+	VPMADDWD   Y1, Y7, Y7
+	VPADDD     Y7, Y3, Y3
+	VMOVDQU    (R8)(R13*1), Y6
+	VPAND      Y0, Y6, Y7
+	VPMADDUBSW (R9), Y7, Y7
+	VPSRLW     $0x02, Y6, Y8
+	VPAND      Y0, Y8, Y8
+	VPMADDUBSW 64(R9), Y8, Y8
+	VPADDW     Y8, Y7, Y7
+	VPSRLW     $0x04, Y6, Y8
+	VPAND      Y0, Y8, Y8
+	VPMADDUBSW 256(R9), Y8, Y8
+	VPADDW     Y8, Y7, Y7
+	VPSRLW     $0x06, Y6, Y6
+	VPAND      Y0, Y6, Y6
+	VPMADDUBSW 320(R9), Y6, Y6
+	VPADDW     Y6, Y7, Y7
+	VMOVDQU    32(R8)(R13*1), Y6
+	VPAND      Y0, Y6, Y8
+	VPMADDUBSW 32(R9), Y8, Y8
+	VPADDW     Y8, Y7, Y7
+	VPSRLW     $0x02, Y6, Y8
+	VPAND      Y0, Y8, Y8
+	VPMADDUBSW 96(R9), Y8, Y8
+	VPADDW     Y8, Y7, Y7
+	VPSRLW     $0x04, Y6, Y8
+	VPAND      Y0, Y8, Y8
+	VPMADDUBSW 288(R9), Y8, Y8
+	VPADDW     Y8, Y7, Y7
+	VPSRLW     $0x06, Y6, Y6
+	VPAND      Y0, Y6, Y6
+	VPMADDUBSW 352(R9), Y6, Y6
+	VPADDW     Y6, Y7, Y7
+	VPMADDWD   Y1, Y7, Y7
+	VPADDD     Y7, Y4, Y4
+	VMOVDQU    (R8)(R14*1), Y6
+	VPAND      Y0, Y6, Y7
+	VPMADDUBSW (R9), Y7, Y7
+	VPSRLW     $0x02, Y6, Y8
+	VPAND      Y0, Y8, Y8
+	VPMADDUBSW 64(R9), Y8, Y8
+	VPADDW     Y8, Y7, Y7
+	VPSRLW     $0x04, Y6, Y8
+	VPAND      Y0, Y8, Y8
+	VPMADDUBSW 256(R9), Y8, Y8
+	VPADDW     Y8, Y7, Y7
+	VPSRLW     $0x06, Y6, Y6
+	VPAND      Y0, Y6, Y6
+	VPMADDUBSW 320(R9), Y6, Y6
+	VPADDW     Y6, Y7, Y7
+	VMOVDQU    32(R8)(R14*1), Y6
+	VPAND      Y0, Y6, Y8
+	VPMADDUBSW 32(R9), Y8, Y8
+	VPADDW     Y8, Y7, Y7
+	VPSRLW     $0x02, Y6, Y8
+	VPAND      Y0, Y8, Y8
+	VPMADDUBSW 96(R9), Y8, Y8
+	VPADDW     Y8, Y7, Y7
+	VPSRLW     $0x04, Y6, Y8
+	VPAND      Y0, Y8, Y8
+	VPMADDUBSW 288(R9), Y8, Y8
+	VPADDW     Y8, Y7, Y7
+	VPSRLW     $0x06, Y6, Y6
+	VPAND      Y0, Y6, Y6
+	VPMADDUBSW 352(R9), Y6, Y6
+	VPADDW     Y6, Y7, Y7
+	VPMADDWD   Y1, Y7, Y7
+	VPADDD     Y7, Y5, Y5
+	ADDQ       $0x00000100, R8
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNZ        block
+
+block_end:
+	VPUNPCKHDQ   Y3, Y2, Y6
+	VPUNPCKLDQ   Y3, Y2, Y2
+	VPADDD       Y6, Y2, Y2
+	VPUNPCKHDQ   Y5, Y4, Y3
+	VPUNPCKLDQ   Y5, Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VPUNPCKHQDQ  Y4, Y2, Y3
+	VPUNPCKLQDQ  Y4, Y2, Y2
+	VPADDD       Y3, Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X3
+	VPADDD       X3, X2, X3
+	VMOVDQU      X3, (AX)
+	ADDQ         $0x10, AX
+	ADDQ         $0x10, SI
+	DECQ         DI
+	JNZ          quad
+
+quad_end:
 	VZEROUPPER
 	RET

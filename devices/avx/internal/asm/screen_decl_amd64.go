@@ -27,3 +27,15 @@ func screenCrumbsAVX512(acc *int32, w *byte, q *int8, blocks int, groups int)
 //
 //go:noescape
 func screenCrumbsAVX2(acc *int32, w *byte, q *int8, blocks int, groups int)
+
+// screenCrumbsListAVX512 writes, for 4·quads rows at the byte offsets offs, of which 16 more
+// may be asked for, the sums with the high bytes of q over blocks of 256 columns.
+//
+//go:noescape
+func screenCrumbsListAVX512(acc *int32, w *byte, q *int8, blocks int, offs *uint32, quads int)
+
+// screenCrumbsListAVX2 writes, for 4·quads rows at the byte offsets offs, of which 16 more
+// may be asked for, the sums with the high bytes of q over blocks of 256 columns.
+//
+//go:noescape
+func screenCrumbsListAVX2(acc *int32, w *byte, q *int8, blocks int, offs *uint32, quads int)

@@ -63,12 +63,38 @@ func TestScreenedSums(t *testing.T) {
 							for i := range got {
 								got[i] = int64(acc[i])
 							}
+							checkCrumbsList(t, isa, w, x, blocks, got)
 						}
 						if !slices.Equal(got, want) {
 							t.Fatalf("%s, %d bits, %d rows of %d blocks, extreme %v: got %v, want %v", isa, bits, rows, blocks, extreme, got, want)
 						}
 					}
 				}
+			}
+		}
+	}
+}
+
+// checkCrumbsList multiplies every third row, and all of them, as a list.
+func checkCrumbsList(t *testing.T, isa ISA, w []byte, x []int8, blocks int, want []int64) {
+	t.Helper()
+	for _, step := range []int{1, 3} {
+		most := make([]float32, len(want))
+		for r := range most {
+			if r%step != 0 {
+				most[r] = -1
+			}
+		}
+		list := NewScreenList(make([]uint32, ScreenListLen(len(want))))
+		rows := list.Set(most, 0)
+		acc := guarded[int32](t, ceilDiv(len(rows), screenGroup)*screenGroup, false)
+		isa.ScreenCrumbsList(acc, w, x, &list, blocks)
+		if len(rows) != ceilDiv(len(want), step) {
+			t.Fatalf("%d of %d rows are listed, want each %d.", len(rows), len(want), step)
+		}
+		for i, r := range rows {
+			if int64(acc[i]) != want[r] {
+				t.Fatalf("%s, row %d of a list: got %d, want %d", isa, r, acc[i], want[r])
 			}
 		}
 	}

@@ -464,6 +464,14 @@ func screenCrumbsAVX512(acc *int32, w *byte, q *int8, blocks int, groups int) { 
 
 func screenCrumbsAVX2(acc *int32, w *byte, q *int8, blocks int, groups int) { panic(noAssembly) }
 
+func screenCrumbsListAVX512(acc *int32, w *byte, q *int8, blocks int, offs *uint32, quads int) {
+	panic(noAssembly)
+}
+
+func screenCrumbsListAVX2(acc *int32, w *byte, q *int8, blocks int, offs *uint32, quads int) {
+	panic(noAssembly)
+}
+
 func accum4F32AVX2(dst *float32, lddst int, p *float32, ldp int, v *byte, ldv int, rows int, n int, ahead int) {
 	panic(noAssembly)
 }

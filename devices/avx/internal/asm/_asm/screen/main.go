@@ -32,27 +32,31 @@ func offset(part int, low bool) int {
 	return at
 }
 
-// ahead is how far beyond a row's place the AVX2 kernels, which come back for the
-// other rows of a group, ask for memory, in bytes. The others walk straight on:
-// there it would cost a third of the speed on a Zen 4.
+// ahead is how far beyond a row's place the AVX2 kernels ask for memory, in bytes.
+// The others do not: there it would cost a third of the speed on a Zen 4.
 const ahead = 6144
 
 func main() {
 	emit.Begin()
 	for _, p := range planes {
-		wide(p)
-		narrow(p)
+		wide(p, kernel)
+		narrow(p, kernel)
 	}
+	wide(planes[1], listed)
+	narrow(planes[1], listed)
 	Generate()
 }
 
 // group is the rows whose blocks lie together.
 const group = 4
 
-// kernel walks groups of rows and their blocks, some rows of a group at a time.
+// walk makes a kernel of what it does with the rows of a group.
+type walk func(p plane, isa string, prefetch bool, constants, zero func(), step func(row func(r, offset int) Mem, q Mem), store func(acc func(offset int) Mem))
+
+// kernel walks groups of rows and their blocks.
 // step gets the rows' address, at which they are 64 bytes apart, and that of the
 // activations; store writes the rows' sums, one for each byte of an activation.
-func kernel(p plane, isa string, rows int, prefetch bool, constants, zero func(), step func(row func(r, offset int) Mem, q Mem), store func(acc func(offset int) Mem)) {
+func kernel(p plane, isa string, prefetch bool, constants, zero func(), step func(row func(r, offset int) Mem, q Mem), store func(acc func(offset int) Mem)) {
 	name := "screen" + p.name + isa
 	emit.Func(name, "func(acc *int32, w *byte, q *int8, blocks, groups int)",
 		fmt.Sprintf("%s writes, for groups of %d rows, the sums with %s", name, group, []string{"the high bytes", "the high bytes and with the low bytes"}[p.bytes-1]),
@@ -60,28 +64,65 @@ func kernel(p plane, isa string, rows int, prefetch bool, constants, zero func()
 	acc, w, q, blocks := emit.Ptr("acc"), emit.Ptr("w"), emit.Ptr("q"), emit.Ptr("blocks")
 	constants()
 	emit.Loop("group", emit.Ptr("groups"), func() {
-		end := GP64()
-		for first := 0; first < group; first += rows {
-			zero()
-			at, x, left := GP64(), GP64(), GP64()
-			MOVQ(w, at)
-			MOVQ(q, x)
-			MOVQ(blocks, left)
-			emit.Loop(fmt.Sprintf("block%d", first), left, func() {
-				for r := range rows {
-					if prefetch {
-						PREFETCHT0(Mem{Base: at, Disp: ahead + 64*(first+r)})
-					}
+		zero()
+		x, left := GP64(), GP64()
+		MOVQ(q, x)
+		MOVQ(blocks, left)
+		emit.Loop("block", left, func() {
+			if prefetch {
+				for r := range group {
+					PREFETCHT0(Mem{Base: w, Disp: ahead + 64*r})
 				}
-				step(func(r, offset int) Mem { return Mem{Base: at, Disp: 64*(first+r) + offset} }, Mem{Base: x})
-				ADDQ(U32(64*group), at)
-				ADDQ(U32(uint32(128*p.parts)), x)
-			})
-			store(func(offset int) Mem { return Mem{Base: acc, Disp: 4*p.bytes*first + offset} })
-			MOVQ(at, end)
-		}
-		MOVQ(end, w)
+			}
+			step(func(r, offset int) Mem { return Mem{Base: w, Disp: 64*r + offset} }, Mem{Base: x})
+			ADDQ(U32(64*group), w)
+			ADDQ(U32(uint32(128*p.parts)), x)
+		})
+		store(func(offset int) Mem { return Mem{Base: acc, Disp: offset} })
 		ADDQ(Imm(uint64(4*p.bytes*group)), acc)
+	})
+	emit.Ret()
+}
+
+// listAhead is how many rows of a list are asked for before they are used:
+// asm.screenAhead. No processor guesses which rows come next.
+const listAhead = 16
+
+// listed walks rows at given offsets, four at a time, whose blocks are as far
+// apart as those of a group. It asks for rows to come block by block, in the order
+// in which they are used, and into the L2 cache, which waits for more lines at once
+// than the L1 cache.
+func listed(p plane, isa string, _ bool, constants, zero func(), step func(row func(r, offset int) Mem, q Mem), store func(acc func(offset int) Mem)) {
+	name := "screen" + p.name + "List" + isa
+	emit.Func(name, "func(acc *int32, w *byte, q *int8, blocks int, offs *uint32, quads int)",
+		fmt.Sprintf("%s writes, for 4·quads rows at the byte offsets offs, of which %d more", name, listAhead),
+		fmt.Sprintf("may be asked for, the sums with the high bytes of q over blocks of %d columns.", 64*p.parts))
+	acc, w, q, blocks, offs := emit.Ptr("acc"), emit.Ptr("w"), emit.Ptr("q"), emit.Ptr("blocks"), emit.Ptr("offs")
+	constants()
+	emit.Loop("quad", emit.Ptr("quads"), func() {
+		zero()
+		at, x, left := GP64(), GP64(), GP64()
+		var rows [group]reg.GPVirtual
+		for r := range rows {
+			rows[r] = GP64()
+			MOVL(Mem{Base: offs, Disp: 4 * r}, rows[r].As32())
+		}
+		MOVQ(w, at)
+		MOVQ(q, x)
+		MOVQ(blocks, left)
+		emit.Loop("block", left, func() {
+			for r := range rows {
+				next := GP64()
+				MOVL(Mem{Base: offs, Disp: 4 * (listAhead + r)}, next.As32())
+				PREFETCHT1(Mem{Base: at, Index: next, Scale: 1})
+			}
+			step(func(r, offset int) Mem { return Mem{Base: at, Index: rows[r], Scale: 1, Disp: offset} }, Mem{Base: x})
+			ADDQ(U32(64*group), at)
+			ADDQ(U32(uint32(128*p.parts)), x)
+		})
+		store(func(offset int) Mem { return Mem{Base: acc, Disp: offset} })
+		ADDQ(Imm(uint64(4*p.bytes*group)), acc)
+		ADDQ(Imm(4*group), offs)
 	})
 	emit.Ret()
 }
@@ -111,7 +152,7 @@ func broadcast(p plane, v reg.VecVirtual) {
 }
 
 // wide is the AVX-512 VNNI form: rows by kinds of bytes by two chains.
-func wide(p plane) {
+func wide(p plane, w walk) {
 	const rows = group
 	var mask reg.VecVirtual
 	var s [rows][2][2]reg.VecVirtual // row, low, chain
@@ -124,7 +165,7 @@ func wide(p plane) {
 			}
 		}
 	}
-	kernel(p, "AVX512", rows, false,
+	w(p, "AVX512", false,
 		func() {
 			mask = ZMM()
 			broadcast(p, mask)
@@ -178,11 +219,11 @@ func wide(p plane) {
 
 // narrow is the AVX2 form. A pair of products is at most 2·15·128 and a block
 // adds up to eight of them: 16-bit sums hold a block of either plane.
-func narrow(p plane) {
+func narrow(p plane, w walk) {
 	const rows = group
 	var mask, ones reg.VecVirtual
 	s := make([]reg.VecVirtual, rows*p.bytes) // row, low
-	kernel(p, "AVX2", rows, true,
+	w(p, "AVX2", true,
 		func() {
 			mask, ones = YMM(), YMM()
 			broadcast(p, mask)
