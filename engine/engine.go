@@ -59,7 +59,7 @@ func (m *Model) Start(ctx context.Context, dev devices.Device, s Shape) (*Engine
 // shapeOn fills in the defaults of a device.
 func (m *Model) shapeOn(dev devices.Device, s Shape) Shape {
 	d := m.DefaultShape()
-	d.Cache = CacheElem(dev)
+	d.Cache, d.Chunk = CacheElem(dev), chunkOn(dev)
 	return s.or(d)
 }
 

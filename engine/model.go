@@ -150,7 +150,7 @@ func (m *Model) Stops() []int32 {
 type Shape struct {
 	Context int         // most positions of one sequence
 	Seqs    int         // most sequences at once
-	Chunk   int         // most tokens in one step
+	Chunk   int         // most tokens in one step; by default 512, on an accelerator 2048
 	Block   int         // positions in a cache block
 	Cache   graph.DType // element type of the cache; CacheElem by default
 	Guess   int         // most tokens guessed ahead for a sequence, where that pays; see runtime.Speculation
@@ -163,7 +163,22 @@ func (m *Model) DefaultShape() Shape {
 	if ctx < 1 {
 		ctx = 2048
 	}
-	return Shape{Context: ctx, Seqs: 1, Chunk: 512, Block: 32, Cache: graph.F32}
+	return Shape{Context: ctx, Seqs: 1, Chunk: hostChunk, Block: 32, Cache: graph.F32}
+}
+
+// Most tokens of a step by default. A processor works as fast on 512 tokens as on
+// more; an accelerator needs about 2048 to be busy with every kernel of a step.
+const (
+	hostChunk        = 512
+	acceleratorChunk = 2048
+)
+
+// chunkOn is the default for dev.
+func chunkOn(dev devices.Device) int {
+	if _, ok := dev.(devices.Accelerator); ok {
+		return acceleratorChunk
+	}
+	return hostChunk
 }
 
 // CacheElem is the default element type of a cache on dev: f16 on an accelerator,

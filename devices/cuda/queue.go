@@ -175,10 +175,13 @@ func (q *queue) own(l devices.Launch) (work, error) {
 	return k, nil
 }
 
-// Sync waits until the queue is done. It asks the driver again and again,
-// first without a pause, so that a step of a few hundred microseconds is seen
-// to end at once, and later with pauses of up to a millisecond. If ctx ends
-// first the work goes on; a later Sync can wait for it.
+// spin is how long Sync asks without a pause. A step of a prompt takes some 20 ms,
+// and a pause, however short, a millisecond.
+const spin = 50 * time.Millisecond
+
+// Sync waits until the queue is done. It asks the driver again and again, first
+// without a pause, so that a step is seen to end at once, and later with pauses of a
+// millisecond. If ctx ends first the work goes on; a later Sync can wait for it.
 func (q *queue) Sync(ctx context.Context) error {
 	if q.err != nil {
 		return q.err
@@ -208,10 +211,10 @@ func (q *queue) Sync(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if waited := time.Since(start); waited < 2*time.Millisecond {
+		if time.Since(start) < spin {
 			runtime.Gosched()
 		} else {
-			time.Sleep(min(waited/16, time.Millisecond))
+			time.Sleep(time.Millisecond)
 		}
 	}
 }
