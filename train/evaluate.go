@@ -31,7 +31,8 @@ type EvaluateOptions struct {
 	Progress func(done, total int)
 }
 
-// Evaluate scores a run's weights on its held-out text, in training form.
+// Evaluate scores a run's weights on its held-out text, in training form; in f32
+// where the device cannot compute in the run's precision.
 func Evaluate(ctx context.Context, run string, o EvaluateOptions) (score Score, err error) {
 	s, _, err := newest(run)
 	if err != nil {
@@ -104,6 +105,9 @@ func Evaluate(ctx context.Context, run string, o EvaluateOptions) (score Score, 
 	}
 	if loss, err = cfg.adapted(loss, base); err != nil {
 		return fail(err)
+	}
+	if cfg.Recipe.supported(o.Device) != nil {
+		cfg.Precision = F32
 	}
 	e, err := NewEvaluator(loss, cfg.Recipe, o.Device, rows*window)
 	if err != nil {

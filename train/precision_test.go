@@ -88,7 +88,8 @@ func cosine(x, y []float32) float64 {
 	return xy / math.Sqrt(xx*yy)
 }
 
-// TestPrecisionRun trains a run in bf16 to the end, and resumes it.
+// TestPrecisionRun trains a run in bf16 to the end, resumes it, and scores it where
+// there are no kernels for bf16.
 func TestPrecisionRun(t *testing.T) {
 	c := tiny(filepath.Join(t.TempDir(), "run"), texts(t), portable(t, 2))
 	c.Precision, c.CheckFinite, c.Steps = train.BF16, true, 6
@@ -108,6 +109,17 @@ func TestPrecisionRun(t *testing.T) {
 	}
 	if err := tr.Run(t.Context(), nil); err != nil {
 		t.Fatal(err)
+	}
+	var scores [2]float64
+	for i, dev := range []devices.Device{c.Device, fast(t, 2)} {
+		s, err := train.Evaluate(t.Context(), c.Dir, train.EvaluateOptions{Device: dev})
+		if err != nil {
+			t.Fatal(err)
+		}
+		scores[i] = s.Loss()
+	}
+	if d := math.Abs(scores[0] - scores[1]); !(d < 0.01*scores[0]) {
+		t.Errorf("%g in bf16, %g in f32", scores[0], scores[1])
 	}
 }
 

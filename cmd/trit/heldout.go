@@ -17,6 +17,7 @@ import (
 type heldoutCmd struct {
 	Run_    string `arg:"" name:"run" help:"Run folder of trit train." type:"existingdir"`
 	Model   string `help:"Score this model, in inference form, in place of the run's weights in training form." placeholder:"PATH"`
+	Best    bool   `help:"Score the best checkpoint by validation in place of the newest."`
 	Context int    `help:"Tokens in a window of --model; the model's own context by default."`
 	Windows bool   `help:"Score --model in the run's own windows: the figure that its validation gives, for what was exported."`
 	Cat     string `help:"Also write the held-out texts, one after another, to a file." placeholder:"FILE"`
@@ -38,14 +39,14 @@ func (c *heldoutCmd) Run(e *env) error {
 		return err
 	}
 	defer dev.Close()
-	t, err := train.Resume(c.Run_, func(cfg *train.Config) { cfg.Device = dev })
+	cfg, err := train.SavedConfig(c.Run_)
 	if err != nil {
 		return err
 	}
-	if t.Config().Data.Format == data.Chat {
+	if cfg.Data.Format == data.Chat {
 		return c.conversations(e, dev)
 	}
-	corpus, err := data.Scan(t.Config().Data)
+	corpus, err := data.Scan(cfg.Data)
 	if err != nil {
 		return err
 	}
@@ -57,16 +58,16 @@ func (c *heldoutCmd) Run(e *env) error {
 	}
 	fmt.Fprintf(e.out, "gzip -9: %.4f bits/byte\n", float64(packed)*8/float64(size))
 	if c.Model != "" && c.Windows {
-		return c.windows(e, dev, t.Config().Window)
+		return c.windows(e, dev, cfg.Window)
 	}
 	if c.Model != "" {
 		return c.model(e, dev, corpus, size)
 	}
-	sc, err := train.Evaluate(e.ctx, c.Run_, train.EvaluateOptions{Device: dev})
+	sc, err := train.Evaluate(e.ctx, c.Run_, train.EvaluateOptions{Device: dev, Best: c.Best})
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.out, "%s: %.6f nats/token, %.4f bits/byte in training form, windows of %d tokens\n", c.Run_, sc.Loss(), sc.BitsPerByte(), t.Config().Window)
+	fmt.Fprintf(e.out, "%s: %.6f nats/token, %.4f bits/byte in training form, windows of %d tokens\n", c.Run_, sc.Loss(), sc.BitsPerByte(), cfg.Window)
 	return nil
 }
 
@@ -76,7 +77,7 @@ func (c *heldoutCmd) conversations(e *env, dev devices.Device) error {
 	if c.Model != "" || c.Cat != "" {
 		return fmt.Errorf("%s was trained on conversations: they are scored in training form alone, without --model and --cat", c.Run_)
 	}
-	sc, err := train.Evaluate(e.ctx, c.Run_, train.EvaluateOptions{Device: dev})
+	sc, err := train.Evaluate(e.ctx, c.Run_, train.EvaluateOptions{Device: dev, Best: c.Best})
 	if err != nil {
 		return err
 	}
