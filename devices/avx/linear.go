@@ -209,8 +209,36 @@ func (u *unit) bindLinear(c *devices.Call, ps []product, plain bool) (devices.La
 				l.sums[t] = asm.SumI8(l.q[t*l.k : (t+1)*l.k])
 			}
 		}},
-		{Tasks: len(l.tiles), Run: l.run},
+		{Tasks: len(l.tiles), Run: l.run, Fetch: l.fetcher()},
 	}}, nil
+}
+
+const (
+	fetchPiece = 1 << 10   // bytes that a waiting thread asks for at a time
+	fetchMost  = 512 << 10 // bytes in all: half of the L2 cache of a core
+)
+
+// fetcher asks for the weights that the first tiles of a call for few tokens read;
+// nil for more, which multiply longer than they read.
+func (l *linear) fetcher() func(piece int) bool {
+	if l.s > fewTokens || l.plain {
+		return nil
+	}
+	return func(piece int) bool {
+		at := piece * fetchPiece
+		if at >= fetchMost {
+			return false
+		}
+		for i := range l.products {
+			w := l.products[i].packed
+			if at < len(w) {
+				l.isa.Prefetch(w[at:min(len(w), at+fetchPiece)])
+				return true
+			}
+			at -= len(w)
+		}
+		return false
+	}
 }
 
 // run computes one tile. The rows of a tile are whole panels, so with panels they

@@ -29,9 +29,14 @@ func (l Launch) Skipped() int {
 // [0, Tasks), possibly at the same time; worker indexes per-worker scratch. It
 // reports bad data with [Fail] and must not allocate in kernels that are meant
 // for the hot path.
+//
+// Fetch, if not nil, asks the processor for a piece of the memory that the first
+// tasks read: threads that wait for the phases before this one call it with 0, 1
+// and so on until it returns false. Pieces should be a kilobyte or so.
 type Phase struct {
 	Tasks int
 	Run   func(task, worker int)
+	Fetch func(piece int) bool
 }
 
 // Serial returns a launch that runs f once.
@@ -66,6 +71,8 @@ type work struct {
 	phase  Phase
 	launch int // index in the captured list
 	where  string
+	own    *pool.Ahead // what this phase reads
+	ahead  *pool.Ahead // what the next phase that has such memory reads, if one follows
 }
 
 func flatten(launches []devices.Launch) ([]work, error) {
@@ -77,8 +84,19 @@ func flatten(launches []devices.Launch) ([]work, error) {
 		}
 		for _, p := range hl.Phases {
 			if p.Tasks > 0 {
-				ws = append(ws, work{p, i, hl.Where})
+				w := work{phase: p, launch: i, where: hl.Where}
+				if p.Fetch != nil {
+					w.own = pool.NewAhead(p.Fetch)
+				}
+				ws = append(ws, w)
 			}
+		}
+	}
+	var next *pool.Ahead
+	for i := len(ws) - 1; i >= 0; i-- {
+		ws[i].ahead = next
+		if ws[i].own != nil {
+			next = ws[i].own
 		}
 	}
 	return ws, nil

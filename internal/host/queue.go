@@ -86,7 +86,10 @@ func (q *Queue) run(ws []work) {
 	}
 	for i := range ws {
 		w := &ws[i]
-		if err := q.pool.Run(w.phase.Tasks, w.phase.Run); err != nil {
+		if w.own != nil {
+			w.own.Restart()
+		}
+		if err := q.pool.RunAhead(w.phase.Tasks, w.phase.Run, w.ahead); err != nil {
 			q.err = w.explain(err)
 			return
 		}

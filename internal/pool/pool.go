@@ -38,6 +38,7 @@ type Pool struct {
 	// epoch is even; read by workers between their two changes of active.
 	fn    func(task, worker int)
 	tasks int64
+	ahead *Ahead
 
 	_     [cacheLine]byte
 	epoch atomic.Uint64 // odd while a loop accepts workers
@@ -121,6 +122,30 @@ func (p *Pool) Threads() int { return p.threads }
 // A panic in fn ends the loop early and is returned as a *PanicError. Run does
 // not allocate, but fn escapes: bind it once, not per call, where that matters.
 func (p *Pool) Run(tasks int, fn func(task, worker int)) error {
+	return p.RunAhead(tasks, fn, nil)
+}
+
+// Ahead is memory that a later loop reads. Whoever waits asks the processor for
+// its first pieces, so that memory is not idle between loops.
+type Ahead struct {
+	fetch func(piece int) bool
+	next  atomic.Int64
+}
+
+// NewAhead returns an Ahead of the pieces that fetch asks for, from 0 until it
+// returns false. A call should take less than a microsecond, because new work waits
+// for it; several may run at the same time, and later than the loop they are for.
+func NewAhead(fetch func(piece int) bool) *Ahead { return &Ahead{fetch: fetch} }
+
+// Restart makes the first piece the next one.
+func (a *Ahead) Restart() { a.next.Store(0) }
+
+// step fetches a piece. It reports whether there was one.
+func (a *Ahead) step() bool { return a != nil && a.fetch(int(a.next.Add(1)-1)) }
+
+// RunAhead is Run where goroutines that have nothing left to do fetch what a later
+// loop reads, until this loop ends or, on workers, the next one begins.
+func (p *Pool) RunAhead(tasks int, fn func(task, worker int), ahead *Ahead) error {
 	if tasks <= 0 {
 		return nil
 	}
@@ -131,7 +156,7 @@ func (p *Pool) Run(tasks int, fn func(task, worker int)) error {
 		p.busy.Unlock()
 		return runInline(tasks, fn)
 	}
-	p.fn, p.tasks = fn, int64(tasks)
+	p.fn, p.tasks, p.ahead = fn, int64(tasks), ahead
 	p.next.Store(0)
 	p.epoch.Add(1) // open
 
@@ -143,7 +168,7 @@ func (p *Pool) Run(tasks int, fn func(task, worker int)) error {
 	p.epoch.Add(1) // closed: from here no worker enters
 	p.await()
 
-	p.fn = nil
+	p.fn, p.ahead = nil, nil
 	fault := p.fault.Swap(nil)
 	p.busy.Unlock()
 	if fault != nil {
@@ -203,6 +228,11 @@ func (p *Pool) await() {
 	if p.active.Load() == 0 {
 		return
 	}
+	for p.ahead.step() {
+		if p.active.Load() == 0 {
+			return
+		}
+	}
 	if p.spinUntil(func() bool { return p.active.Load() == 0 }) {
 		return
 	}
@@ -233,10 +263,14 @@ func (p *Pool) serve(w *worker, id int) {
 			p.active.Add(1)
 			// The caller closes the loop first and reads active afterwards;
 			// seeing the same epoch here means it will wait for this worker.
+			var ahead *Ahead
 			if p.epoch.Load() == e {
+				ahead = p.ahead
 				p.drain(id)
 			}
 			p.leave()
+			for !p.ready(seen) && ahead.step() {
+			}
 			continue
 		}
 		if p.closed.Load() {

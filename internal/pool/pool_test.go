@@ -172,3 +172,49 @@ func BenchmarkRun(b *testing.B) {
 		})
 	}
 }
+
+// TestAhead: whoever waits fetches pieces in order, each once, until there is none,
+// and tasks run as ever.
+func TestAhead(t *testing.T) {
+	const pieces = 100
+	p := New(3)
+	defer p.Close()
+	for range 50 {
+		var fetched [pieces]atomic.Int32
+		var past atomic.Int32
+		a := NewAhead(func(piece int) bool {
+			if piece >= pieces {
+				past.Add(1)
+				return false
+			}
+			fetched[piece].Add(1)
+			return true
+		})
+		for range 3 { // each loop goes on where the one before stopped
+			var ran atomic.Int32
+			slow := func(task, _ int) {
+				ran.Add(1)
+				if task == 0 {
+					time.Sleep(100 * time.Microsecond)
+				}
+			}
+			if err := p.RunAhead(8, slow, a); err != nil || ran.Load() != 8 {
+				t.Fatalf("%d of 8 tasks ran: %v", ran.Load(), err)
+			}
+		}
+		for range 1000 {
+			if past.Load() > 0 {
+				break
+			}
+			time.Sleep(10 * time.Microsecond)
+		}
+		for i := range fetched {
+			if n := fetched[i].Load(); n != 1 {
+				t.Fatalf("piece %d was fetched %d times", i, n)
+			}
+		}
+		if a.Restart(); !a.step() || fetched[0].Load() != 2 {
+			t.Fatal("Restart does not begin with piece 0")
+		}
+	}
+}
