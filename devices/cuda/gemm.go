@@ -3,7 +3,6 @@ package cuda
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/graph"
@@ -11,12 +10,11 @@ import (
 	"github.com/trit-ml/trit/ops/ternary"
 )
 
-// gemmTile is one block shape of kernels/gemm.cu or kernels/wgmma_sm90.cu.
+// gemmTile is one block shape of kernels/gemm.cu.
 type gemmTile struct {
 	name       string
 	fn         string // of the kernel
-	needs      []devices.Feature
-	rows, cols int // of the result
+	rows, cols int    // of the result
 	threads    int
 	shared     int // bytes
 	resident   int // blocks that fit a multiprocessor
@@ -41,7 +39,7 @@ var mmaTiles = []gemmTile{
 
 func mmaTile(t gemmTile) gemmTile {
 	shape := fmt.Sprintf("%dx%d", t.rows, t.cols)
-	t.name, t.fn, t.needs = "mma_"+shape, "ternary_gemm_"+shape, sm80
+	t.name, t.fn = "mma_"+shape, "ternary_gemm_"+shape
 	return t
 }
 
@@ -81,35 +79,72 @@ func (f gemmForm) outs(c *devices.Call) []int {
 func (d *Device) gemmKernels() []devices.Kernel {
 	var rows []devices.Kernel
 	for _, f := range gemmForms {
-		for _, t := range slices.Concat(mmaTiles, wgmmaTiles) {
+		for _, t := range mmaTiles {
 			rows = append(rows, d.gemmKernel(f, t))
+		}
+		for _, t := range wgmmaTiles {
+			rows = append(rows, d.wideKernel(f, t))
 		}
 	}
 	return rows
 }
 
-func (d *Device) gemmKernel(f gemmForm, t gemmTile) devices.Kernel {
-	layouts := make([]graph.Layout, f.weights[len(f.weights)-1]+1)
-	for _, i := range f.weights {
-		layouts[i] = i2x64
+// packedWeights are the layouts of the op's operands.
+func (f gemmForm) packedWeights() []graph.Layout { return packed(f.weights...) }
+
+// args are the arguments of the kernels of kernels/gemm.cu, with which those of
+// kernels/wgmma_sm90.cu begin.
+func (f gemmForm) args(c *devices.Call) ([]any, error) {
+	if err := wantPacked(c, f.weights); err != nil {
+		return nil, err
 	}
+	const none = int64(0) // a null pointer
+	args := []any{c.In[0], none, none, int32(c.In[0].Rows()), int32(c.In[0].Last())}
+	scaled := f.op != ternary.MatMulOp.OpDef
+	if scaled {
+		args[1] = c.In[1]
+	}
+	if f.res > 0 {
+		args[2] = c.In[f.res]
+	}
+	for i, w := range f.weights {
+		args = append(args, c.In[w], none, c.Out[i], int32(c.In[w].Dims[0]))
+		if scaled {
+			args[len(args)-3] = c.In[w+1]
+		}
+	}
+	for len(args) < 17 {
+		args = append(args, none, none, none, int32(0))
+	}
+	return args, nil
+}
+
+// gemmFits checks what all tiles ask of a call.
+func (d *Device) gemmFits(c *devices.Call, shared int) error {
+	k := c.In[0].Last()
+	if k > maxK {
+		return fmt.Errorf("rows of %d are longer than %d", k, maxK)
+	}
+	if k%16 != 0 {
+		return fmt.Errorf("rows of %d bytes are not whole copies of 16", k)
+	}
+	if most := d.info.SharedPerBlock - staticShared; shared > most {
+		return fmt.Errorf("needs %d bytes of shared memory, the GPU has %d", shared, most)
+	}
+	if c.In[0].Rows() >= 1<<30 {
+		return errors.New("too many rows")
+	}
+	return nil
+}
+
+func (d *Device) gemmKernel(f gemmForm, t gemmTile) devices.Kernel {
 	return devices.Kernel{
-		Name: f.op.Name + ".i2x64." + t.name, Op: f.op, Needs: t.needs, Layouts: layouts, Order: orderScaled,
+		Name: f.op.Name + ".i2x64." + t.name, Op: f.op, Needs: sm80, Layouts: f.packedWeights(), Order: orderScaled,
 		Accept: func(c *devices.Call) error {
-			k := c.In[0].Last()
-			if k > maxK {
-				return fmt.Errorf("rows of %d are longer than %d", k, maxK)
-			}
-			if k%16 != 0 {
-				return fmt.Errorf("rows of %d bytes are not whole copies of 16", k)
-			}
-			if most := d.info.SharedPerBlock - staticShared; t.shared > most {
-				return fmt.Errorf("needs %d bytes of shared memory, the GPU has %d", t.shared, most)
-			}
-			if _, cols := t.tiles(1, f.outs(c)...); cols > 65535 || c.In[0].Rows() >= 1<<30 {
+			if _, cols := t.tiles(1, f.outs(c)...); cols > 65535 {
 				return errors.New("too many tiles")
 			}
-			return nil
+			return d.gemmFits(c, t.shared)
 		},
 		Cost: func(c *devices.Call) float64 {
 			rows, cols := t.tiles(c.In[0].Rows(), f.outs(c)...)
@@ -120,31 +155,12 @@ func (d *Device) gemmKernel(f gemmForm, t gemmTile) devices.Kernel {
 			return launchCost + max(compute, d.memoryCost(c)-launchCost)
 		},
 		Bind: func(c *devices.Call) (devices.Launch, error) {
-			for _, i := range f.weights {
-				if c.In[i].Layout != i2x64 {
-					return nil, fmt.Errorf("%s: the weights are in layout %q, not %q", f.op.Name, c.In[i].Layout, i2x64)
-				}
+			args, err := f.args(c)
+			if err != nil {
+				return nil, err
 			}
-			const none = int64(0) // a null pointer
 			sh := shape{threads: t.threads, shared: t.shared}
 			sh.blocks, sh.tiles = t.tiles(c.In[0].Rows(), f.outs(c)...)
-			args := []any{c.In[0], none, none, int32(c.In[0].Rows()), int32(c.In[0].Last())}
-			scaled := f.op != ternary.MatMulOp.OpDef
-			if scaled {
-				args[1] = c.In[1]
-			}
-			if f.res > 0 {
-				args[2] = c.In[f.res]
-			}
-			for i, w := range f.weights {
-				args = append(args, c.In[w], none, c.Out[i], int32(c.In[w].Dims[0]))
-				if scaled {
-					args[len(args)-3] = c.In[w+1]
-				}
-			}
-			for len(args) < 17 {
-				args = append(args, none, none, none, int32(0))
-			}
 			return d.bind(t.fn, sh, args...)
 		},
 	}

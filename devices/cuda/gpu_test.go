@@ -137,6 +137,9 @@ func (r *rig) call(k devices.Kernel, attrs any, in []devices.Operand, out []grap
 	for _, t := range out {
 		c.Out = append(c.Out, r.operand(t.Elem, "", t.Dims...))
 	}
+	if k.Scratch != nil {
+		c.Scratch = r.operand(graph.U8, "", k.Scratch(c))
+	}
 	l, err := k.Bind(c)
 	r.must(err)
 	return l, c

@@ -9,43 +9,146 @@ import (
 	"github.com/trit-ml/trit/ops/bitlinear"
 )
 
-// Figures of kernels/wgmma_sm90.cu.
-const (
-	wgmmaThreads = 256
-	wgmmaRows    = 128 // of weights, for one block
-	wgmmaStages  = 3
-	wgmmaStep    = 128 // elements of a stage's rows
-)
+// wideStep is the elements of the inner dimension of a stage of
+// kernels/wgmma_sm90.cu.
+const wideStep = 128
 
-// wgmmaTile multiplies blocks of so many tokens on Hopper's warpgroup
-// instructions.
-func wgmmaTile(tokens, resident int, rate float64) gemmTile {
-	return gemmTile{
-		name: fmt.Sprintf("wgmma_%d", tokens), fn: fmt.Sprintf("ternary_wgmma_%d", tokens), needs: []devices.Feature{"sm_80", sm90a},
-		rows: tokens, cols: wgmmaRows, threads: wgmmaThreads, shared: wgmmaStages*tokens*wgmmaStep + 1024, resident: resident, rate: rate,
+// wideTile is one tile of kernels/wgmma_sm90.cu.
+type wideTile struct {
+	tokens, rows, stages int
+	// step and store are nanoseconds of a block on an H100: to multiply a stage,
+	// and for all else of a tile.
+	step, store float64
+}
+
+var wgmmaTiles = []wideTile{
+	{tokens: 128, rows: 256, stages: 4, step: 700, store: 3000},
+	{tokens: 128, rows: 160, stages: 6, step: 500, store: 2500},
+	{tokens: 64, rows: 128, stages: 8, step: 250, store: 2000},
+}
+
+func (t wideTile) name() string { return fmt.Sprintf("wgmma_%dx%d", t.tokens, t.rows) }
+
+func (t wideTile) threads() int { return 128 + 2*t.tokens }
+
+func (t wideTile) shared() int {
+	return t.stages*(t.tokens+t.rows)*wideStep + 1024 + 256 // to align stages, and barriers
+}
+
+// wideGrid is how a call's tiles are shared among blocks: splits blocks have a
+// part of the inner dimension of one tile each.
+type wideGrid struct{ tiles, splits, blocks int }
+
+// grid finds the cheapest number of splits for m tokens, inner dimension k and so
+// many tiles of rows of weights, and the time in nanoseconds.
+func (d *Device) grid(t wideTile, m, k, cols int) (best wideGrid, cost float64) {
+	const (
+		maxSplits = 16
+		joinCost  = 1500 // nanoseconds of writing sums and adding those of others
+		eachJoin  = 150
+	)
+	steps, tiles := ceilDiv(k, wideStep), ceilDiv(m, t.tokens)*cols
+	for n := 1; n <= min(maxSplits, steps); n++ {
+		each := ceilDiv(steps, n)
+		if n > 1 && (ceilDiv(steps, each) != n || tiles >= d.info.Multiprocessors) {
+			continue // a block would have nothing to do, or all are busy anyway
+		}
+		one := float64(each)*t.step + t.store
+		if n > 1 {
+			one += joinCost + float64(n)*eachJoin
+		}
+		if x := float64(ceilDiv(tiles*n, d.info.Multiprocessors)) * one; best.tiles == 0 || x < cost {
+			best, cost = wideGrid{tiles, n, min(tiles*n, d.info.Multiprocessors)}, x
+		}
+	}
+	return best, cost
+}
+
+// scratch is the bytes for sums of parts of tiles.
+func (g wideGrid) scratch(t wideTile) int {
+	if g.splits == 1 {
+		return 0
+	}
+	return g.tiles * g.splits * t.tokens * t.rows * graph.I32.Size()
+}
+
+// bindWide binds a kernel with arguments for the grid behind its own.
+func (d *Device) bindWide(fn string, t wideTile, g wideGrid, scratch devices.Operand, args []any) (devices.Launch, error) {
+	args = append(args, int32(g.splits))
+	if g.splits == 1 {
+		args = append(args, int64(0), int64(0))
+	} else {
+		tickets, err := d.newTickets(g.tiles)
+		if err != nil {
+			return nil, err
+		}
+		scratch.Elem, scratch.Dims = graph.U8, []int{g.scratch(t)}
+		args = append(args, scratch, tickets)
+	}
+	return d.bindEarly(fn+"_"+t.name(), shape{blocks: g.blocks, threads: t.threads(), shared: t.shared()}, args...)
+}
+
+// wideFits checks a call whose weights take so many tiles of rows.
+func (d *Device) wideFits(t wideTile, c *devices.Call, cols int) error {
+	if c.In[0].Last() == 0 {
+		return errors.New("rows are empty")
+	}
+	if n := ceilDiv(c.In[0].Rows(), t.tokens) * cols; n > 1<<26 {
+		return fmt.Errorf("%d tiles are too many", n)
+	}
+	return d.gemmFits(c, t.shared())
+}
+
+// cols is the tiles of rows of the call's weights.
+func (t wideTile) cols(f gemmForm, c *devices.Call) int {
+	n := 0
+	for _, out := range f.outs(c) {
+		n += ceilDiv(out, t.rows)
+	}
+	return n
+}
+
+// wideKernel is a product on warpgroup instructions.
+func (d *Device) wideKernel(f gemmForm, t wideTile) devices.Kernel {
+	grid := func(c *devices.Call) (wideGrid, float64) {
+		return d.grid(t, c.In[0].Rows(), c.In[0].Last(), t.cols(f, c))
+	}
+	return devices.Kernel{
+		Name: f.op.Name + ".i2x64." + t.name(), Op: f.op, Needs: []devices.Feature{"sm_80", sm90a}, Layouts: f.packedWeights(), Order: orderScaled,
+		Accept: func(c *devices.Call) error { return d.wideFits(t, c, t.cols(f, c)) },
+		Cost: func(c *devices.Call) float64 {
+			_, compute := grid(c)
+			return max(launchCost+compute, d.memoryCost(c))
+		},
+		Scratch: func(c *devices.Call) int {
+			g, _ := grid(c)
+			return g.scratch(t)
+		},
+		Bind: func(c *devices.Call) (devices.Launch, error) {
+			args, err := f.args(c)
+			if err != nil {
+				return nil, err
+			}
+			g, _ := grid(c)
+			return d.bindWide("ternary", t, g, c.Scratch, args)
+		},
 	}
 }
 
-// wgmmaTiles lists the instances of kernels/wgmma_sm90.cu. Rates are measured on
-// an H100, on large products.
-var wgmmaTiles = []gemmTile{wgmmaTile(64, 2, 1500), wgmmaTile(128, 2, 1700), wgmmaTile(256, 1, 1800)}
-
-// wideGated is fused.norm_glu as codes and a product whose block multiplies half
-// as many rows of both gate and up.
+// wideGated is fused.norm_glu as codes and a product whose tiles have rows of both
+// gate and up.
 type wideGated struct {
 	gated
-	tile gemmTile
-	both devices.Kernel // the tile's for two products, which this takes as long as
+	tile wideTile
 }
 
 // wideGatedKernels lists them, for weights at these operands.
 func (d *Device) wideGatedKernels(weights ...int) []devices.Kernel {
 	var rows []devices.Kernel
 	for _, t := range wgmmaTiles {
-		both := d.gemmKernel(gemmForm{op: bitlinear.IntLinear2Op.OpDef, weights: weights}, t)
-		g := wideGated{gated{d: d, weights: weights}, t, both}
+		g := wideGated{gated{d: d, weights: weights}, t}
 		rows = append(rows, devices.Kernel{
-			Name: bitlinear.NormGLUOp.Name + ".i2x64." + t.name, Op: bitlinear.NormGLUOp.OpDef, Needs: t.needs,
+			Name: bitlinear.NormGLUOp.Name + ".i2x64." + t.name(), Op: bitlinear.NormGLUOp.OpDef, Needs: []devices.Feature{"sm_80", sm90a},
 			Layouts: packed(weights...), Order: orderNormed,
 			Accept: g.accept, Cost: g.cost, Scratch: g.scratch, Bind: g.bind,
 		})
@@ -53,24 +156,38 @@ func (d *Device) wideGatedKernels(weights ...int) []devices.Kernel {
 	return rows
 }
 
-// product is the two products as one call of the tile's kernel.
-func (g wideGated) product(c *devices.Call) *devices.Call {
-	q, s, _ := g.codes(c)
-	return &devices.Call{Op: bitlinear.IntLinear2Op.OpDef, Attrs: graph.None{}, In: append([]devices.Operand{q, s}, c.In[2:]...), Out: c.Out, Where: c.Where}
+func (g wideGated) cols(c *devices.Call) int { return ceilDiv(c.Out[0].Dims[1], g.tile.rows/2) }
+
+func (g wideGated) grid(c *devices.Call) (wideGrid, float64) {
+	return g.d.grid(g.tile, c.In[0].Dims[0], c.In[0].Dims[1], g.cols(c))
 }
 
 func (g wideGated) accept(c *devices.Call) error {
-	return errors.Join(rowsFit(c.In[0]), g.both.Accept(g.product(c)))
+	return errors.Join(rowsFit(c.In[0]), g.d.wideFits(g.tile, c, g.cols(c)))
 }
 
 func (g wideGated) cost(c *devices.Call) float64 {
-	return g.d.memoryCost(g.quant(c)) + g.both.Cost(g.product(c))
+	_, compute := g.grid(c)
+	return g.d.memoryCost(g.quant(c)) + max(launchCost+compute, g.d.memoryCost(c))
+}
+
+func (g wideGated) scratch(c *devices.Call) int {
+	grid, _ := g.grid(c)
+	return g.parts(c) + grid.scratch(g.tile)
+}
+
+// parts is where sums of parts of tiles lie in scratch memory, behind the codes.
+func (g wideGated) parts(c *devices.Call) int {
+	_, _, n := g.codes(c)
+	return (n + devices.Align - 1) / devices.Align * devices.Align
 }
 
 func (g wideGated) bind(c *devices.Call) (devices.Launch, error) {
 	return g.bindCodes(c, func(q, s devices.Operand) (devices.Launch, error) {
-		n := c.Out[0].Dims[1]
-		sh := shape{blocks: ceilDiv(q.Rows(), g.tile.rows), tiles: ceilDiv(n, g.tile.cols/2), threads: g.tile.threads, shared: g.tile.shared}
-		return g.d.bind("glu_"+g.tile.name, sh, q, s, c.In[2], c.In[3], c.In[4], c.In[5], c.Out[0], int32(q.Rows()), int32(n), int32(q.Last()))
+		grid, _ := g.grid(c)
+		scratch := c.Scratch
+		scratch.Off += g.parts(c)
+		return g.d.bindWide("glu", g.tile, grid, scratch, []any{q, s, c.In[2], c.In[3], c.In[4], c.In[5], c.Out[0],
+			int32(q.Rows()), int32(c.Out[0].Dims[1]), int32(q.Last())})
 	})
 }

@@ -84,3 +84,31 @@ static inline void emulated_ldmatrix(unsigned (&r)[N], const void* address) {
         r[i] = (unsigned)v[0] | (unsigned)v[1] << 16;
     }
 }
+
+// Barriers in shared memory, and products of warpgroups; see kernels/wgmma.cuh.
+static inline void emulated_mbarrier_init(unsigned long long* b, int arrivals) { emulator::mbarrier_init(b, arrivals); }
+static inline void emulated_mbarrier_arrive(unsigned long long* b) { emulator::mbarrier_arrive(b); }
+static inline void emulated_mbarrier_wait(unsigned long long* b, unsigned parity) { emulator::mbarrier_wait(b, parity); }
+
+// emulated_panel is byte `at` of a row of a swizzled panel in shared memory.
+static inline signed char emulated_panel(unsigned long long panel, int row, int at) {
+    uintptr_t p = (panel << 4) + row / 8 * 1024 + row % 8 * 128 + at;
+    return *(const signed char*)(p ^ (p >> 7 & 7) << 4);
+}
+
+// A product happens as late as the program allows: at its wait.
+template <int Half>
+static inline void emulated_wgmma(int (&d)[Half], unsigned long long a, unsigned long long b) {
+    emulator::multiply_later({[](int* d, unsigned long long a, unsigned long long b) {
+        int t = emulated_self->thread.x % 128, row0 = t / 32 * 16 + t % 32 / 4;
+        for (int i = 0; i < Half; i++) {
+            int row = row0 + (i >> 1 & 1) * 8, column = i / 4 * 8 + t % 4 * 2 + (i & 1);
+            for (int k = 0; k < 32; k++) d[i] += emulated_panel(a, row, k) * emulated_panel(b, column, k);
+        }
+    }, d, a, b});
+}
+static inline void emulated_wgmma_commit() { emulator::commit_products(); }
+static inline void emulated_wgmma_wait(int groups) {
+    emulator::wait_products(groups);
+    emulator::exchange(emulator::SYNC, nullptr, 0);  // the instruction is one of whole warps
+}

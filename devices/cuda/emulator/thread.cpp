@@ -118,6 +118,7 @@ struct Worker {
     std::vector<Thread> threads;
     std::vector<Warp> warps;
     Barrier barriers[16];
+    std::unordered_map<void*, std::vector<Thread*>> phases;  // who waits for barriers in shared memory
     int live = 0;
     std::vector<Thread*> ready;  // a stack, so that a warp goes on before the next
     std::vector<char*> stacks;   // free ones
@@ -285,6 +286,53 @@ void wait_copies(int keep) {
     for (size_t& g : t->groups) g -= n;
 }
 
+void multiply_later(Product p) { emulated_self->products.push_back(p); }
+void commit_products() { emulated_self->product_groups.push_back(emulated_self->products.size()); }
+void wait_products(int keep) {
+    Thread* t = emulated_self;
+    if ((int)t->product_groups.size() <= keep) return;
+    size_t done = t->product_groups.size() - keep, n = t->product_groups[done - 1];
+    for (size_t i = 0; i < n; i++) t->products[i].run(t->products[i].d, t->products[i].a, t->products[i].b);
+    t->products.erase(t->products.begin(), t->products.begin() + n);
+    t->product_groups.erase(t->product_groups.begin(), t->product_groups.begin() + done);
+    for (size_t& g : t->product_groups) g -= n;
+}
+
+namespace {
+
+// Phases is a barrier in shared memory.
+struct Phases {
+    unsigned short arrivals, missing;
+    unsigned phase;
+};
+static_assert(sizeof(Phases) == sizeof(unsigned long long), "sizes differ");
+
+}  // namespace
+
+void mbarrier_init(unsigned long long* b, int arrivals) {
+    if (arrivals < 1 || arrivals > 0xffff) fail(719, "mbarrier.init: the number of arrivals is not 1 to 65535");
+    *(Phases*)b = {(unsigned short)arrivals, (unsigned short)arrivals, 0};
+}
+
+void mbarrier_arrive(unsigned long long* b) {
+    Phases* p = (Phases*)b;
+    if (p->missing == 0 || p->missing > p->arrivals) fail(719, "mbarrier.arrive: the barrier was not initialized");
+    if (--p->missing) return;
+    p->missing = p->arrivals;
+    p->phase++;
+    Worker* w = emulated_self->worker;
+    auto at = w->phases.find(b);
+    if (at != w->phases.end()) w->release(at->second);
+}
+
+void mbarrier_wait(unsigned long long* b, unsigned parity) {
+    while ((((Phases*)b)->phase & 1) == (parity & 1)) {
+        Thread* t = emulated_self;
+        t->worker->phases[b].push_back(t);
+        t->worker->next();
+    }
+}
+
 void fail(int code, const char* text) {
     Thread* t = emulated_self;
     Worker* w = t->worker;
@@ -310,6 +358,7 @@ void Worker::run_block(dim3 index) {
         b.arrived = b.votes = 0;
         b.waiting.clear();
     }
+    phases.clear();
     for (int i = 0; i * 32 < n; i++) {
         Warp& w = warps[i];
         w.live = w.arrived = 0;
@@ -334,6 +383,8 @@ void Worker::run_block(dim3 index) {
         t.stack = nullptr;
         t.copies.clear();
         t.groups.clear();
+        t.products.clear();
+        t.product_groups.clear();
         ready.push_back(&t);
     }
     emulated_self = nullptr;

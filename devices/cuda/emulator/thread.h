@@ -25,6 +25,14 @@ struct Copy {
     int size, n;
 };
 
+// Product is a thread's part of a warpgroup's product that it has not waited for
+// yet: run(d, a, b), of N rows of b.
+struct Product {
+    void (*run)(int* d, unsigned long long a, unsigned long long b);
+    int* d;
+    unsigned long long a, b;
+};
+
 // Thread is one thread of a block.
 struct Thread {
     uint3 thread, block;
@@ -38,6 +46,8 @@ struct Thread {
     int lane;
     std::vector<Copy> copies;    // not yet done, oldest first
     std::vector<size_t> groups;  // where each committed group of copies ends
+    std::vector<Product> products;        // of its warpgroup, likewise
+    std::vector<size_t> product_groups;
 };
 
 // What waits for all lanes of a warp. Two lanes at different ones is an error.
@@ -61,6 +71,15 @@ int barrier(int id, int threads, int vote);
 void copy_later(Copy c);
 void commit_copies();
 void wait_copies(int groups);
+
+void multiply_later(Product p);
+void commit_products();
+void wait_products(int groups);
+
+// Barriers in shared memory. What they hold is the emulator's own.
+void mbarrier_init(unsigned long long* b, int arrivals);
+void mbarrier_arrive(unsigned long long* b);
+void mbarrier_wait(unsigned long long* b, unsigned parity);
 
 // Call is what runs one thread of a kernel.
 typedef void (*Call)(void* fn, void** args);

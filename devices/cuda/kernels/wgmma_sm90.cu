@@ -2,288 +2,411 @@
 // activations q[m,k], 2-bit weights t[n,k] in layout i2x64.dp4a (ternary.cuh),
 // int32 sums, exact. gemm.cu computes the same on older GPUs.
 //
-// Weights are the instruction's A, in registers: a thread unpacks its fragment
-// with a shift and a mask (gemm.cu tells why the sum is 64 times the product),
-// straight from device memory, a step ahead. Tokens are B, in shared memory: rows
-// of 128 bytes, whose 16-byte chunks are permuted as the 128-byte swizzle of the
-// PTX ISA (asynchronous warpgroup matrix multiply) wants. While one warpgroup
-// unpacks, the tensor cores work for another.
-#include "mma.cuh"
+// A block's first warpgroup fills stages of shared memory: it copies codes of
+// tokens, and unpacks weights with a shift and a mask (gemm.cu tells why sums are 64
+// times the products). The other warpgroups multiply, 64 tokens each. Barriers say
+// which stages are full and which are empty again. So the tensor cores never wait
+// for the unpacking, and weights cross the GPU packed.
+//
+// A block takes tiles of the result, one after the other; the first warpgroup goes
+// on with the next while the others store. Where tiles are few, several blocks share
+// the inner dimension of one: they leave sums in memory, and the last adds them up.
+#ifdef __CUDACC__
+#define SM90
+#endif
+#include "pdl.cuh"
+#include "wgmma.cuh"
 
-#define WIDE 128      // elements of a step, and bytes of a token's row in a stage
-#define DEPTH 3       // stages
-#define AHEAD 2       // steps that copies are ahead
-#define GROUPS 2      // warpgroups of a block
-#define GROUP_ROWS 64  // of weights, for one warpgroup
+#define STEP 128  // elements of the inner dimension in a stage, and bytes of a row there
 
-#define OUT8(i) "+r"(d[i]), "+r"(d[i + 1]), "+r"(d[i + 2]), "+r"(d[i + 3]), "+r"(d[i + 4]), "+r"(d[i + 5]), "+r"(d[i + 6]), "+r"(d[i + 7])
-#define OUT32(i) OUT8(i), OUT8(i + 8), OUT8(i + 16), OUT8(i + 24)
-
-// wgmma adds 64 rows of 32 weights times N tokens to d, some time later.
-template <int N>
-__device__ __forceinline__ void wgmma(int (&d)[N / 2], const unsigned* a, unsigned long long b);
-
-template <>
-__device__ __forceinline__ void wgmma<64>(int (&d)[32], const unsigned* a, unsigned long long b) {
-    asm volatile(
-        "wgmma.mma_async.sync.aligned.m64n64k32.s32.s8.s8 "
-            "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-            "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
-        "{%32, %33, %34, %35}, %36, 1;"
-        : OUT32(0)
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
-}
-
-template <>
-__device__ __forceinline__ void wgmma<128>(int (&d)[64], const unsigned* a, unsigned long long b) {
-    asm volatile(
-        "wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 "
-            "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-            "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-            "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-            "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
-        "{%64, %65, %66, %67}, %68, 1;"
-        : OUT32(0), OUT32(32)
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
-}
-
-template <>
-__device__ __forceinline__ void wgmma<256>(int (&d)[128], const unsigned* a, unsigned long long b) {
-    asm volatile(
-        "wgmma.mma_async.sync.aligned.m64n256k32.s32.s8.s8 "
-            "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-            "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-            "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-            "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
-            "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
-            "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
-            "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
-            "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, "
-        "{%128, %129, %130, %131}, %132, 1;"
-        : OUT32(0), OUT32(32), OUT32(64), OUT32(96)
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
-}
-
-__device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
-__device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-template <int N>
-__device__ __forceinline__ void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory"); }
-
-// visible lets the tensor cores see what this thread's copies wrote.
-__device__ __forceinline__ void visible() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
-
-// descriptor tells the tensor cores of a stage's tokens: rows of 128 bytes, eight
-// of them a swizzled group of 1024.
-__device__ __forceinline__ unsigned long long descriptor(const u8* stage) {
-    unsigned at = (unsigned)__cvta_generic_to_shared(stage);
-    return (unsigned long long)(at >> 4 & 0x3fff) | 1ull << 16 | 64ull << 32 | 1ull << 62;
-}
-
-// load_tokens starts copying elements e0.. of N tokens; what lies outside becomes
-// zero.
-template <int N>
-__device__ __forceinline__ void load_tokens(u8* stage, const i8* q, int row0, int e0, int m, int k) {
-#pragma unroll
-    for (int i = 0; i < N * 8 / (GROUPS * 128); i++) {
-        int x = i * GROUPS * 128 + threadIdx.x, r = x >> 3, c = x & 7, e = e0 + c * 16;
-        bool in = row0 + r < m && e < k;
-        cp_async16(stage + r * WIDE + ((c ^ (r & 7)) << 4), q + (in ? (size_t)(row0 + r) * k + e : 0), in ? 16 : 0);
-    }
-}
-
-// Words are the packed weights of a thread for one step: two units of two rows.
-struct Words {
-    uint4 w[2][2];
+// Tile is how a block works: GROUPS warpgroups of 64 tokens, N rows of weights. What
+// is copied counts as there when the next LAG steps have begun.
+template <int GROUPS_, int N_, int STAGES_, int LAG_>
+struct Tile {
+    static const int GROUPS = GROUPS_, N = N_, STAGES = STAGES_, LAG = LAG_;
+    static const int M = GROUPS * 64, THREADS = 128 + GROUPS * 128;
+    static const int A_BYTES = M * STEP, STAGE = A_BYTES + N * STEP;
+    static const int UNITS = (N * 2 + 127) / 128;  // packed units of a stage for a thread that fills
 };
 
-__device__ __forceinline__ void load_words(Words& v, const uint4* t, int row, int n, int unit, int units) {
-#pragma unroll
-    for (int r = 0; r < 2; r++)
-#pragma unroll
-        for (int u = 0; u < 2; u++) {
-            bool in = row + 8 * r < n && unit + u < units;
-            v.w[r][u] = in ? __ldg(t + (size_t)(row + 8 * r) * units + unit + u) : make_uint4(0, 0, 0, 0);
-        }
-}
-
-// multiply_step starts the products of one step.
-template <int N>
-__device__ __forceinline__ void multiply_step(int (&acc)[N / 2], const Words& v, const u8* stage) {
-    const int shift = 2 * (threadIdx.x & 3);
-    unsigned a[4][4];
-#pragma unroll
-    for (int h = 0; h < 4; h++)
-#pragma unroll
-        for (int r = 0; r < 2; r++) {
-            const uint4& w = v.w[r][h >> 1];
-            a[h][r] = ((h & 1) == 0 ? w.x : w.z) << shift & 0xc0c0c0c0u;
-            a[h][2 + r] = ((h & 1) == 0 ? w.y : w.w) << shift & 0xc0c0c0c0u;
-        }
-    // The compiler must not unpack between the products, or it lets each of them
-    // wait for the one before.
-#pragma unroll
-    for (int h = 0; h < 4; h++)
-#pragma unroll
-        for (int r = 0; r < 4; r++) asm volatile("" : "+r"(a[h][r])::"memory");
-    unsigned long long b = descriptor(stage);
-    wgmma_fence();
-#pragma unroll
-    for (int h = 0; h < 4; h++) wgmma<N>(acc, a[h], b + 2 * h);
-    wgmma_commit();
-}
-
-// wide_sums leaves in acc the sums, times 64, of the warpgroup's rows of t, from
-// row on, with the block's N tokens.
-template <int N>
-__device__ __forceinline__ void wide_sums(int (&acc)[N / 2], u8* stages, const i8* q, const u8* t, int row, int n, int token0, int m,
-                                          int k) {
-    const int units = (k + 63) / 64, steps = (k + WIDE - 1) / WIDE;
-    row += (threadIdx.x >> 5 & 3) * 16 + (threadIdx.x >> 2 & 7);
-#pragma unroll
-    for (int i = 0; i < N / 2; i++) acc[i] = 0;
-#pragma unroll
-    for (int s = 0; s < AHEAD; s++) {
-        if (s < steps) load_tokens<N>(stages + s * N * WIDE, q, token0, s * WIDE, m, k);
-        cp_async_commit();
-    }
-    Words v[2];
-    load_words(v[0], (const uint4*)t, row, n, 0, units);
-    for (int s0 = 0; s0 < steps; s0 += 2) {
-#pragma unroll
-        for (int odd = 0; odd < 2; odd++) {
-            int s = s0 + odd;
-            if (s >= steps) break;
-            cp_async_wait<AHEAD - 1>();
-            visible();
-            __syncthreads();  // step s is there, and step s-1 is multiplied
-            int next = s + AHEAD;
-            if (next < steps) load_tokens<N>(stages + next % DEPTH * N * WIDE, q, token0, next * WIDE, m, k);
-            cp_async_commit();
-            load_words(v[1 - odd], (const uint4*)t, row, n, 2 * (s + 1), units);
-            multiply_step<N>(acc, v[odd], stages + s % DEPTH * N * WIDE);
-            wgmma_wait<0>();
-        }
-    }
-    cp_async_wait<0>();
-    __syncthreads();  // the stages are free
-}
-
-// align1024 moves to the next multiple of 1024, which the swizzle counts from.
-__device__ __forceinline__ u8* align1024(u8* p) { return p + (-(unsigned)__cvta_generic_to_shared(p) & 1023); }
-
 struct WideWeight {
-    const u8* t;
+    const uint4* t;
     const float* gamma;
     void* out;
     int n;
 };
 
-#define BLOCK_ROWS (GROUPS * GROUP_ROWS)
+// Wide is a call: up to three matrices, those left out with n = 0. Tiles of one
+// follow those of the other; with a gate there are two, and a tile has eight rows of
+// the first, the same of the second, and so on.
+struct Wide {
+    const i8* q;
+    const float *s, *res;
+    int m, k;
+    WideWeight w[3];
+    int splits;
+    int *part, *tickets;
+};
 
-// wide_gemm multiplies q with up to three matrices, whose blocks of rows follow
-// each other along the grid's y axis; those left out have n = 0. It stores sums
-// where s is 0, or else sum*(gamma/s), plus res where that is not 0.
-template <int N>
-__device__ __forceinline__ void wide_gemm(const i8* q, const float* s, const float* res, int m, int k, WideWeight w0, WideWeight w1,
-                                          WideWeight w2) {
-    DYNAMIC_SHARED(u8, shared);
-    int block = blockIdx.y;
-    WideWeight w = w0;
-    if (block >= (w0.n + BLOCK_ROWS - 1) / BLOCK_ROWS) {
-        block -= (w0.n + BLOCK_ROWS - 1) / BLOCK_ROWS;
-        w = w1;
-        if (block >= (w1.n + BLOCK_ROWS - 1) / BLOCK_ROWS) {
-            block -= (w1.n + BLOCK_ROWS - 1) / BLOCK_ROWS;
-            w = w2;
+// Piece is what a block does at a time: the steps from..to of one tile.
+template <class T, bool GATE>
+struct Piece {
+    int token0, tile, row0, from, to;
+    WideWeight w;
+
+    // The token tiles of one tile of weights are taken together, so that its
+    // weights are read once.
+    __device__ __forceinline__ Piece(const Wide& o, int index, int rows, int cols) {
+        const int steps = (o.k + STEP - 1) / STEP, each = (steps + o.splits - 1) / o.splits;
+        const int split = index / (rows * cols);
+        tile = index % (rows * cols);
+        token0 = tile % rows * T::M;
+        from = min(split * each, steps);
+        to = min(from + each, steps);
+        int col = tile / rows;
+        w = o.w[0];
+        if (GATE) {
+            row0 = col * (T::N / 2);
+            return;
         }
-    }
-    const int row0 = block * BLOCK_ROWS + (threadIdx.x >> 7) * GROUP_ROWS, token0 = blockIdx.x * N;
-    int acc[N / 2];
-    wide_sums<N>(acc, align1024(shared), q, w.t, row0, w.n, token0, m, k);
-
-    const int row = row0 + (threadIdx.x >> 5 & 3) * 16 + (threadIdx.x >> 2 & 7), token = token0 + (threadIdx.x & 3) * 2;
-    const float gamma = s ? *w.gamma : 0.0f;
-#pragma unroll
-    for (int j = 0; j < N / 8; j++)
-#pragma unroll
-        for (int e = 0; e < 2; e++) {
-            int i = token + 8 * j + e;
-            if (i >= m) continue;
-            float f = s ? __fdiv_rn(gamma, s[i]) : 0.0f;
-#pragma unroll
-            for (int r = 0; r < 2; r++) {
-                if (row + 8 * r >= w.n) continue;
-                size_t at = (size_t)i * w.n + row + 8 * r;
-                int sum = acc[4 * j + 2 * r + e] >> 6;
-                if (!s) {
-                    ((int*)w.out)[at] = sum;
-                    continue;
-                }
-                float y = __fmul_rn((float)sum, f);
-                ((float*)w.out)[at] = res ? __fadd_rn(y, res[at]) : y;
+        int many = (o.w[0].n + T::N - 1) / T::N;
+        if (col >= many) {
+            col -= many;
+            w = o.w[1];
+            many = (o.w[1].n + T::N - 1) / T::N;
+            if (col >= many) {
+                col -= many;
+                w = o.w[2];
             }
         }
+        row0 = col * T::N;
+    }
+};
+
+// Source is where a filling thread reads weights: unit t%2 of a step, of rows t/2,
+// t/2+64 and so on of the tile.
+template <class T, bool GATE>
+struct Source {
+    const uint4* at;
+    int row, n, units, unit, step, to;
+    int index, total, rows, cols;
+
+    __device__ __forceinline__ Source(const Wide& o, int index, int total, int rows, int cols)
+        : index(index), total(total), rows(rows), cols(cols) {
+        units = (o.k + 63) / 64;
+        if (index < total) open(o);
+    }
+
+    __device__ __forceinline__ void open(const Wide& o) {
+        Piece<T, GATE> p(o, index, rows, cols);
+        int r = threadIdx.x >> 1;
+        const uint4* t = p.w.t;
+        if (GATE) {
+            if (r & 8) t = o.w[1].t;
+            r = (r >> 4) * 8 + (r & 7);
+        }
+        row = p.row0 + r;
+        n = p.w.n;
+        at = t + (size_t)row * units;
+        step = p.from;
+        to = p.to;
+    }
+
+    // read takes a step's units and moves on.
+    __device__ __forceinline__ void read(const Wide& o, uint4 (&v)[T::UNITS]) {
+        if (index >= total) return;
+        const int ROWS = GATE ? 32 : 64;
+        unit = 2 * step + (threadIdx.x & 1);
+#pragma unroll
+        for (int i = 0; i < T::UNITS; i++) {
+            bool in = row + i * ROWS < n && unit < units && (T::N % 64 == 0 || (threadIdx.x >> 1) + i * 64 < T::N);
+            v[i] = in ? __ldg(at + (size_t)(i * ROWS) * units + unit) : make_uint4(0, 0, 0, 0);
+        }
+        if (++step < to) return;
+        index += gridDim.x;
+        if (index < total) open(o);
+    }
+};
+
+// put_units unpacks weights into the panel of a stage.
+template <class T>
+__device__ __forceinline__ void put_units(u8* panel, const uint4 (&v)[T::UNITS]) {
+    const int r = threadIdx.x >> 1, first = (threadIdx.x & 1) * 4;
+#pragma unroll
+    for (int i = 0; i < T::UNITS; i++) {
+        if (T::N % 64 != 0 && r + i * 64 >= T::N) break;
+        u8* row = panel + (r + i * 64) * STEP;
+        const unsigned w[4] = {v[i].x, v[i].y, v[i].z, v[i].w};
+#pragma unroll
+        for (int c = 0; c < 4; c++)
+            *(uint4*)(row + (((first + c) ^ (r & 7)) << 4)) =
+                make_uint4(w[c] & 0xc0c0c0c0u, w[c] << 2 & 0xc0c0c0c0u, w[c] << 4 & 0xc0c0c0c0u, w[c] << 6 & 0xc0c0c0c0u);
+    }
 }
 
-// wide_glu is relu2(gate) * up of two matrices of n rows: the first warpgroup
-// multiplies rows of gate, the second the same rows of up.
-template <int N>
-__device__ __forceinline__ void wide_glu(const i8* q, const float* s, const u8* gate, const float* gamma0, const u8* up,
-                                         const float* gamma1, float* out, int m, int n, int k) {
-    DYNAMIC_SHARED(u8, shared);
-    const int group = threadIdx.x >> 7, row0 = blockIdx.y * GROUP_ROWS, token0 = blockIdx.x * N;
-    int acc[N / 2];
-    u8* stages = align1024(shared);
-    wide_sums<N>(acc, stages, q, group == 0 ? gate : up, row0, n, token0, m, k);
+// copy_tokens starts to copy a step's codes of the tile's tokens; what lies outside
+// becomes zero.
+template <class T>
+__device__ __forceinline__ void copy_tokens(u8* panel, const Wide& o, int token0, int step) {
+    const int r = threadIdx.x >> 3, c = threadIdx.x & 7, e = step * STEP + c * 16;
+    u8* to = panel + r * STEP + ((c ^ (r & 7)) << 4);
+    const i8* from = o.q + (size_t)(token0 + r) * o.k + e;
+#pragma unroll
+    for (int i = 0; i < T::M / 16; i++) {
+        bool in = token0 + r + i * 16 < o.m && e < o.k;
+        cp_async16(to + i * 16 * STEP, in ? from + (size_t)(i * 16) * o.k : o.q, in ? 16 : 0);
+    }
+}
 
-    float* ups = (float*)stages + (threadIdx.x & 127);
-    const int row = row0 + (threadIdx.x >> 5 & 3) * 16 + (threadIdx.x >> 2 & 7), token = token0 + (threadIdx.x & 3) * 2;
-    const float gamma = group == 0 ? *gamma0 : *gamma1;
+// Stages is the block's shared memory.
+template <class T>
+struct Stages {
+    u8* at;
+    Mbarrier *full, *empty;
+    int* last;
+
+    __device__ __forceinline__ Stages(u8* shared) {
+        full = (Mbarrier*)shared;
+        empty = full + T::STAGES;
+        last = (int*)(empty + T::STAGES);
+        at = align1024((u8*)(last + 4));
+    }
+};
+
+template <class T, bool GATE>
+__device__ __forceinline__ void fill(const Stages<T>& z, const Wide& o, int total, int rows, int cols) {
+    const int AHEAD = 3;  // steps whose weights are under way
+    Source<T, GATE> source(o, blockIdx.x, total, rows, cols);
+    uint4 v[AHEAD][T::UNITS];
 #pragma unroll
-    for (int j = 0; j < N / 8; j++)
+    for (int i = 0; i < AHEAD; i++) source.read(o, v[i]);
+    grid_dependency_wait();
+
+    int index = blockIdx.x, count = 0;
+    Piece<T, GATE> p(o, index, rows, cols);
+    int step = p.from;
+    auto hand_over = [&](int step) {
+        visible();
+        __syncwarp();
+        if ((threadIdx.x & 31) == 0) mbarrier_arrive(z.full + step % T::STAGES);
+    };
+    while (index < total) {
 #pragma unroll
-        for (int e = 0; e < 2; e++) {
-            int i = token + 8 * j + e;
-            float f = i < m ? __fdiv_rn(gamma, s[i]) : 0.0f;
-#pragma unroll
-            for (int r = 0; r < 2; r++) {
-                int x = 4 * j + 2 * r + e;
-                float y = __fmul_rn((float)(acc[x] >> 6), f);
-                acc[x] = __float_as_int(y);
-                if (group == 1) ups[x * 128] = y;
+        for (int i = 0; i < AHEAD; i++) {
+            if (index >= total) break;
+            u8* stage = z.at + count % T::STAGES * T::STAGE;
+            mbarrier_wait(z.empty + count % T::STAGES, (count / T::STAGES & 1) ^ 1);
+            copy_tokens<T>(stage, o, p.token0, step);
+            cp_async_commit();
+            put_units<T>(stage + T::A_BYTES, v[i]);
+            source.read(o, v[i]);
+            if (count >= T::LAG) {
+                cp_async_wait<T::LAG>();
+                hand_over(count - T::LAG);
             }
+            count++;
+            if (++step < p.to) continue;
+            index += gridDim.x;
+            if (index < total) p = Piece<T, GATE>(o, index, rows, cols), step = p.from;
         }
+    }
+    cp_async_wait<0>();
+    for (int i = max(0, count - T::LAG); i < count; i++) hand_over(i);
+}
+
+// sums multiplies the steps of a piece.
+template <class T>
+__device__ __forceinline__ void sums(int (&acc)[T::N / 2], const Stages<T>& z, int group, int steps, int& count) {
+#pragma unroll
+    for (int i = 0; i < T::N / 2; i++) acc[i] = 0;
+    const bool leader = (threadIdx.x & 31) == 0;
+    for (int i = 0; i < steps; i++, count++) {
+        mbarrier_wait(z.full + count % T::STAGES, count / T::STAGES & 1);
+        const u8* stage = z.at + count % T::STAGES * T::STAGE;
+        unsigned long long a = descriptor(stage + group * 64 * STEP), b = descriptor(stage + T::A_BYTES);
+        wgmma_fence();
+#pragma unroll
+        for (int h = 0; h < STEP / 32; h++) wgmma<T::N>(acc, a + 2 * h, b + 2 * h);
+        wgmma_commit();
+        wgmma_wait<1>();
+        if (i > 0 && leader) mbarrier_arrive(z.empty + (count - 1) % T::STAGES);
+    }
+    wgmma_wait<0>();
+    if (leader) mbarrier_arrive(z.empty + (count - 1) % T::STAGES);
+}
+
+// whole adds the sums of the other blocks that share the tile, if this is the last
+// of them; if not, it reports false.
+template <class T>
+__device__ __forceinline__ bool whole(int (&acc)[T::N / 2], const Stages<T>& z, const Wide& o, int tile, int split, int thread) {
+    const int LIVE = T::GROUPS * 128;
+    const size_t SIZE = (size_t)T::M * T::N;
+    int* parts = o.part + (size_t)tile * o.splits * SIZE + thread;
+#pragma unroll
+    for (int i = 0; i < T::N / 2; i++) parts[split * SIZE + i * LIVE] = acc[i];
+    __threadfence();
+    barrier(1, LIVE);
+    if (thread == 0) {
+        *z.last = atomicAdd(o.tickets + tile, 1) == o.splits - 1;
+        if (*z.last) o.tickets[tile] = 0;
+        __threadfence();
+    }
+    barrier(1, LIVE);
+    if (!*z.last) return false;
+    for (int other = 0; other < o.splits; other++) {
+        if (other == split) continue;
+#pragma unroll
+        for (int i = 0; i < T::N / 2; i++) acc[i] += __ldcg(parts + other * SIZE + i * LIVE);
+    }
+    return true;
+}
+
+// Row is where a thread's results of one token go: pairs of columns, eight apart.
+// All are there if WHOLE, which also means that pairs are aligned.
+template <bool WHOLE>
+struct Row {
+    int col0, n;
+    size_t at;
+
+    __device__ __forceinline__ Row(int token, int col0, int n) : col0(col0), n(n), at((size_t)token * n + col0) {}
+
+    __device__ __forceinline__ bool has(int j, int e) const { return WHOLE || col0 + 8 * j + e < n; }
+
+    __device__ __forceinline__ float2 get(const float* from, int j) const {
+        from += at + 8 * j;
+        if (WHOLE) return *(const float2*)from;
+        return make_float2(has(j, 0) ? from[0] : 0.0f, has(j, 1) ? from[1] : 0.0f);
+    }
+
+    __device__ __forceinline__ void put(float* to, int j, float2 v) const {
+        to += at + 8 * j;
+        if (WHOLE) {
+            *(float2*)to = v;
+            return;
+        }
+        if (has(j, 0)) to[0] = v.x;
+        if (has(j, 1)) to[1] = v.y;
+    }
+};
+
+// put_sums stores sums, where s is 0, or else sum*(gamma/s), plus res where that is
+// not 0; each operation rounds.
+template <class T, bool WHOLE>
+__device__ __forceinline__ void put_sums(const int (&acc)[T::N / 2], const Wide& o, const WideWeight& w, int token, int col0) {
+    const int AT_ONCE = 4;
+    const float gamma = o.s ? *w.gamma : 0.0f;
+    float* out = (float*)w.out;
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        if (token + 8 * h >= o.m) return;
+        const float f = o.s ? __fdiv_rn(gamma, o.s[token + 8 * h]) : 0.0f;
+        const Row<WHOLE> row(token + 8 * h, col0, w.n);
+#pragma unroll
+        for (int j0 = 0; j0 < T::N / 8; j0 += AT_ONCE) {
+            float2 v[AT_ONCE], add[AT_ONCE];
+            if (o.res) {
+#pragma unroll
+                for (int j = 0; j < AT_ONCE; j++) add[j] = row.get(o.res, j0 + j);
+            }
+#pragma unroll
+            for (int j = 0; j < AT_ONCE; j++) {
+                const int x = 4 * (j0 + j) + 2 * h, a = acc[x] >> 6, b = acc[x + 1] >> 6;
+                v[j] = make_float2(__int_as_float(a), __int_as_float(b));
+                if (o.s) v[j] = make_float2(__fmul_rn((float)a, f), __fmul_rn((float)b, f));
+                if (o.res) v[j] = make_float2(__fadd_rn(v[j].x, add[j].x), __fadd_rn(v[j].y, add[j].y));
+            }
+#pragma unroll
+            for (int j = 0; j < AT_ONCE; j++) row.put(out, j0 + j, v[j]);
+        }
+    }
+}
+
+// put_gated stores relu2(gate) * up.
+template <class T, bool WHOLE>
+__device__ __forceinline__ void put_gated(const int (&acc)[T::N / 2], const Wide& o, int token, int col0) {
+    const float gamma0 = *o.w[0].gamma, gamma1 = *o.w[1].gamma;
+    float* out = (float*)o.w[0].out;
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        if (token + 8 * h >= o.m) return;
+        const float s = o.s[token + 8 * h], f0 = __fdiv_rn(gamma0, s), f1 = __fdiv_rn(gamma1, s);
+        const Row<WHOLE> row(token + 8 * h, col0, o.w[0].n);
+#pragma unroll
+        for (int j = 0; j < T::N / 16; j++) {
+            float y[2];
+#pragma unroll
+            for (int e = 0; e < 2; e++) {
+                const int x = 8 * j + 2 * h + e;
+                float g = fmaxf(__fmul_rn((float)(acc[x] >> 6), f0), 0.0f);
+                y[e] = __fmul_rn(__fmul_rn(g, g), __fmul_rn((float)(acc[x + 4] >> 6), f1));
+            }
+            row.put(out, j, make_float2(y[0], y[1]));
+        }
+    }
+}
+
+template <class T, bool GATE>
+__device__ __forceinline__ void wide(const Wide& o) {
+    DYNAMIC_SHARED(u8, shared);
+    Stages<T> z(shared);
+    launch_dependents();
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < T::STAGES; i++) {
+            mbarrier_init(z.full + i, 4);               // filling warps
+            mbarrier_init(z.empty + i, T::GROUPS * 4);  // multiplying warps
+        }
+    }
     __syncthreads();
-    if (group == 1) return;
-#pragma unroll
-    for (int j = 0; j < N / 8; j++)
-#pragma unroll
-        for (int e = 0; e < 2; e++) {
-            int i = token + 8 * j + e;
-            if (i >= m) continue;
-#pragma unroll
-            for (int r = 0; r < 2; r++) {
-                if (row + 8 * r >= n) continue;
-                int x = 4 * j + 2 * r + e;
-                float g = fmaxf(__int_as_float(acc[x]), 0.0f);
-                out[(size_t)i * n + row + 8 * r] = __fmul_rn(__fmul_rn(g, g), ups[x * 128]);
-            }
-        }
+    const int rows = (o.m + T::M - 1) / T::M;
+    int cols;
+    if (GATE)
+        cols = (o.w[0].n + T::N / 2 - 1) / (T::N / 2);
+    else
+        cols = (o.w[0].n + T::N - 1) / T::N + (o.w[1].n + T::N - 1) / T::N + (o.w[2].n + T::N - 1) / T::N;
+    const int total = rows * cols * o.splits;
+    if (threadIdx.x < 128) {
+        fill<T, GATE>(z, o, total, rows, cols);
+        return;
+    }
+    grid_dependency_wait();
+    const int thread = threadIdx.x - 128, group = thread >> 7;
+    int count = 0;
+    for (int index = blockIdx.x; index < total; index += gridDim.x) {
+        Piece<T, GATE> p(o, index, rows, cols);
+        int acc[T::N / 2];
+        sums<T>(acc, z, group, p.to - p.from, count);
+        if (o.splits > 1 && !whole<T>(acc, z, o, p.tile, index / (rows * cols), thread)) continue;
+        const int token = p.token0 + (thread >> 5) * 16 + (thread >> 2 & 7), col = p.row0 + (thread & 3) * 2;
+        const bool inside = (p.w.n & 1) == 0 && p.row0 + (GATE ? T::N / 2 : T::N) <= p.w.n;
+        if (GATE && inside)
+            put_gated<T, true>(acc, o, token, col);
+        else if (GATE)
+            put_gated<T, false>(acc, o, token, col);
+        else if (inside)
+            put_sums<T, true>(acc, o, p.w, token, col);
+        else
+            put_sums<T, false>(acc, o, p.w, token, col);
+    }
 }
 
-#define WIDE_KERNELS(N, BLOCKS)                                                                                                             \
-    extern "C" __global__ void __launch_bounds__(GROUPS * 128, BLOCKS)                                                                  \
-        ternary_wgmma_##N(const i8* q, const float* s, const float* res, int m, int k, const u8* t0, const float* gamma0,          \
-                          void* out0, int n0, const u8* t1, const float* gamma1, void* out1, int n1, const u8* t2,                 \
-                          const float* gamma2, void* out2, int n2) {                                                               \
-        wide_gemm<N>(q, s, res, m, k, {t0, gamma0, out0, n0}, {t1, gamma1, out1, n1}, {t2, gamma2, out2, n2});                     \
+// WIDE_KERNELS defines the kernels of one tile, named tokens x rows of weights.
+#define WIDE_KERNELS(NAME)                                                                                                          \
+    KERNEL(Tile##NAME::THREADS, 1, ternary_wgmma_##NAME)                                                                             \
+    (const i8* q, const float* s, const float* res, int m, int k, const uint4* t0, const float* gamma0, void* out0, int n0,        \
+     const uint4* t1, const float* gamma1, void* out1, int n1, const uint4* t2, const float* gamma2, void* out2, int n2,           \
+     int splits, int* part, int* tickets) {                                                                                         \
+        wide<Tile##NAME, false>({q, s, res, m, k, {{t0, gamma0, out0, n0}, {t1, gamma1, out1, n1}, {t2, gamma2, out2, n2}},          \
+                                 splits, part, tickets});                                                                           \
     }                                                                                                                               \
-    extern "C" __global__ void __launch_bounds__(GROUPS * 128, BLOCKS)                                                                  \
-        glu_wgmma_##N(const i8* q, const float* s, const u8* gate, const float* gamma0, const u8* up, const float* gamma1,          \
-                      float* out, int m, int n, int k) {                                                                           \
-        wide_glu<N>(q, s, gate, gamma0, up, gamma1, out, m, n, k);                                                                 \
+    KERNEL(Tile##NAME::THREADS, 1, glu_wgmma_##NAME)                                                                                 \
+    (const i8* q, const float* s, const uint4* gate, const float* gamma0, const uint4* up, const float* gamma1, float* out, int m,  \
+     int n, int k, int splits, int* part, int* tickets) {                                                                           \
+        wide<Tile##NAME, true>({q, s, 0, m, k, {{gate, gamma0, out, n}, {up, gamma1, out, n}, {0, 0, 0, 0}}, splits, part, tickets}); \
     }
 
-WIDE_KERNELS(64, 2)
-WIDE_KERNELS(128, 2)
-WIDE_KERNELS(256, 1)
+typedef Tile<2, 256, 4, 1> Tile128x256;
+typedef Tile<2, 160, 6, 2> Tile128x160;
+typedef Tile<1, 128, 8, 3> Tile64x128;
+WIDE_KERNELS(128x256)
+WIDE_KERNELS(128x160)
+WIDE_KERNELS(64x128)
