@@ -96,7 +96,7 @@ func (d *Device) attentionKernels() []devices.Kernel {
 			},
 			Bind: func(c *devices.Call) (devices.Launch, error) {
 				a := newCachedAttention(c)
-				sh := shape{blocks: a.prefillTiles(), tiles: a.KVHeads, threads: 128, shared: 6*keyBlock*2*a.padded() + 2*4*64}
+				sh := shape{blocks: a.KVHeads, tiles: a.prefillTiles(), threads: 128, shared: 6*keyBlock*2*a.padded() + 2*4*64}
 				return d.bind(fmt.Sprintf("attention_prefill_%d", a.padded()), sh, append(append(a.operands(), int32(a.tokens)), a.args()...)...)
 			},
 		},

@@ -31,17 +31,24 @@ struct Cache {
 template <int HD, int THREADS>
 __device__ __forceinline__ void load_block(u8* k, u8* v, const Cache& c, int seq, int head, int j, int last) {
     typedef Rows<HD> R;
-    const int EACH_ROWS = THREADS / R::CHUNKS;
-    int r = threadIdx.x / R::CHUNKS, chunk = threadIdx.x % R::CHUNKS, p = j * KEYS + r, slot = p % c.size;
+    const int EACH_ROWS = THREADS / R::CHUNKS, TIMES = KEYS / EACH_ROWS;
+    const int r = threadIdx.x / R::CHUNKS, chunk = threadIdx.x % R::CHUNKS, p = j * KEYS + r;
     const int* page = c.table + seq * c.width + p / c.size;
     const size_t from = head * c.hd + chunk * 8;
+    // All of the table first: a copy may not pass a load.
+    size_t at[TIMES];
 #pragma unroll
-    for (int i = 0; i < KEYS / EACH_ROWS; i++, r += EACH_ROWS, p += EACH_ROWS) {
-        bool in = p <= last && chunk * 8 < c.hd;
-        size_t at = in ? ((size_t)*page * c.size + slot) * c.pitch + from : 0;
-        cp_async16(R::at(k, r, chunk), c.kc + at, in ? 16 : 0);
-        cp_async16(R::at(v, r, chunk), c.vc + at, in ? 16 : 0);
+    for (int i = 0, slot = p % c.size; i < TIMES; i++) {
+        bool in = p + i * EACH_ROWS <= last && chunk * 8 < c.hd;
+        at[i] = in ? ((size_t)*page * c.size + slot) * c.pitch + from : ~(size_t)0;
         for (slot += EACH_ROWS; slot >= c.size; slot -= c.size) page++;
+    }
+#pragma unroll
+    for (int i = 0; i < TIMES; i++) {
+        bool in = at[i] != ~(size_t)0;
+        size_t x = in ? at[i] : 0;
+        cp_async16(R::at(k, r + i * EACH_ROWS, chunk), c.kc + x, in ? 16 : 0);
+        cp_async16(R::at(v, r + i * EACH_ROWS, chunk), c.vc + x, in ? 16 : 0);
     }
 }
 

@@ -3,7 +3,8 @@
 
 // Prefill: a block of 128 threads has 64 rows of one key head, 16 a warp: all
 // heads of the group for as many consecutive tokens as fit. Tokens of several
-// sequences are taken sequence by sequence.
+// sequences are taken sequence by sequence. The blocks of all heads that have most
+// keys come first, so that none of them is left alone at the end.
 template <int HD>
 __device__ __forceinline__ void prefill(const float* q, Cache c, const int* seq, const int* pos, float* o, int tokens, int heads,
                                         int group, int window, float scale) {
@@ -13,8 +14,8 @@ __device__ __forceinline__ void prefill(const float* q, Cache c, const int* seq,
     u8 *qh = shared, *ql = shared + PANEL, *kv = shared + 2 * PANEL;
     int* seqs = (int*)(shared + 6 * PANEL);
     int* poss = seqs + ROWS;
-    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, head = blockIdx.y;
-    const int fit = ROWS / group, token0 = (gridDim.x - 1 - blockIdx.x) * fit, many = min(fit, tokens - token0);  // long ones first
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, head = blockIdx.x;
+    const int fit = ROWS / group, token0 = (gridDim.y - 1 - blockIdx.y) * fit, many = min(fit, tokens - token0);
 
     store_queries<HD, THREADS>(qh, ql, ROWS, q + (size_t)token0 * heads * c.hd, many * group, heads, group, head * group, c.hd);
     for (int i = threadIdx.x; i < many; i += THREADS) {
