@@ -106,7 +106,7 @@ func (e *Engine) admit(job Job) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := e.Session.Feed(q, sampler.Want(), job.Prompt...); err != nil {
+	if err := errors.Join(e.Session.Sample(q, sampler), e.Session.Feed(q, sampler.Want(), job.Prompt...)); err != nil {
 		return nil, errors.Join(err, e.Session.End(q))
 	}
 	return &running{Job: job, q: q, sampler: sampler}, nil

@@ -145,6 +145,11 @@ func (e *Engine) measure(ctx context.Context, t Test) (time.Duration, error) {
 			return 0, err
 		}
 	}
+	for _, q := range seqs {
+		if err := s.Sample(q, e.greedy); err != nil {
+			return 0, err
+		}
+	}
 	want := runtime.Top(1) // whole heads give all logits anyway
 	began := time.Now()
 	if !t.Decode {

@@ -13,14 +13,14 @@ import (
 	"github.com/trit-ml/trit/runtime"
 )
 
-// TestScreenedHeadDrawsTheSameTokens generates with a whole head, a screened one and
-// one that lists tokens: greedily, from the k likeliest, and with what needs all logits. Devices without
+// TestScreenedHeadDrawsTheSameTokens generates with a whole head, a screened one, one
+// that lists tokens and one that also draws them: greedily, from the k likeliest, and with what needs all logits. Devices without
 // a kernel for screening run its body.
 func TestScreenedHeadDrawsTheSameTokens(t *testing.T) {
 	m := open(t, filepath.Join(golden.Path(t, published[0]), "offline"))
 	onDevices(t, func(t *testing.T, dev devices.Device) {
 		var sessions []*runtime.Session
-		for _, s := range []passes.Screen{{}, {Tops: 3, Least: 1}, {Tops: 3, Least: 1, List: 20}} {
+		for _, s := range []passes.Screen{{}, {Tops: 3, Least: 1}, {Tops: 3, Least: 1, List: 20}, {Tops: 3, Least: 1, List: 20, Draw: true}} {
 			g, err := m.Declare(16)
 			if err == nil {
 				g, err = passes.Infer(passes.InferOptions{Cache: passes.NewCache(3, 96, 8, graph.F32), MaxRows: 16, Packed: m.Weights.Packed, Screen: s}).Run(g, nil)
@@ -50,7 +50,7 @@ func TestScreenedHeadDrawsTheSameTokens(t *testing.T) {
 		}
 		for _, o := range []runtime.Sampling{{}, {Temperature: 1, TopK: 5, Seed: 3}, {Temperature: 2, TopK: 40, TopP: 0.9, Seed: 4},
 			{Temperature: 1, Seed: 5}, {RepeatPenalty: 1.3}} {
-			var drawn [3][]int32
+			var drawn [4][]int32
 			for i, s := range sessions {
 				sampler, err := runtime.NewSampler(s.Vocab(), o)
 				if err != nil {
@@ -83,8 +83,48 @@ func TestScreenedHeadDrawsTheSameTokens(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if !slices.Equal(drawn[0], drawn[1]) || !slices.Equal(drawn[0], drawn[2]) {
-				t.Errorf("%+v: whole head %v, screened %v, listed %v", o, drawn[0], drawn[1], drawn[2])
+			if !slices.Equal(drawn[0], drawn[1]) || !slices.Equal(drawn[0], drawn[2]) || !slices.Equal(drawn[0], drawn[3]) {
+				t.Errorf("%+v: whole head %v, screened %v, listed %v, drawn %v", o, drawn[0], drawn[1], drawn[2], drawn[3])
+			}
+		}
+		// What a step draws is for one draw of one sampler. Others draw from its lists.
+		var drawn [4][]int32
+		for i, s := range sessions {
+			q, err := s.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var samplers []*runtime.Sampler
+			for seed := range 4 {
+				sampler, err := runtime.NewSampler(s.Vocab(), runtime.Sampling{Temperature: 3, TopK: 19, Seed: uint64(seed)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				samplers = append(samplers, sampler)
+			}
+			err = s.Sample(q, samplers[1])
+			if err == nil {
+				err = s.Feed(q, samplers[1].Want(), 3, 1, 4)
+			}
+			if err == nil {
+				_, err = s.Step(context.Background())
+			}
+			for range 5 {
+				for _, sampler := range samplers {
+					id, e := sampler.Draw(s, q)
+					if err != nil || e != nil {
+						t.Fatal(err, e)
+					}
+					drawn[i] = append(drawn[i], id)
+				}
+			}
+			if err := s.End(q); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range drawn {
+			if !slices.Equal(drawn[0], drawn[i]) {
+				t.Errorf("four samplers draw %v from program %d, %v from the whole head", drawn[i], i, drawn[0])
 			}
 		}
 	})

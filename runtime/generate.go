@@ -19,7 +19,10 @@ func (s *Session) Generate(ctx context.Context, q Seq, prompt []int32, sampler *
 	return func(yield func(int32, error) bool) {
 		sampler.Accept(prompt...)
 		want := sampler.Want()
-		err := s.Feed(q, want, prompt...)
+		err := s.Sample(q, sampler)
+		if err == nil {
+			err = s.Feed(q, want, prompt...)
+		}
 		for {
 			for err == nil && s.Pending(q) > 0 {
 				_, err = s.Step(ctx)

@@ -4,8 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
+
+	"github.com/trit-ml/trit/ops/screen"
 )
 
 // Sampling says how the next token is drawn. The steps apply in the order of
@@ -57,11 +58,16 @@ func (o Sampling) check(vocab int) error {
 }
 
 // Sampler draws tokens for one sequence. It allocates nothing after NewSampler
-// and is used by one goroutine at a time.
+// and is used by one goroutine at a time. Random numbers are a function of the seed and
+// of how many tokens were drawn before (screen.Draw), so that a device can draw in its
+// stead.
 type Sampler struct {
-	o    Sampling
-	rng  *rand.Rand
-	cand []candidate
+	o     Sampling
+	count uint64 // tokens drawn: which random number is next
+	cand  []candidate
+
+	listed []float32 // of top-k sampling: the logits of candidates in order,
+	sums   []float64 // and sums of their powers
 
 	recent []int32 // ring of the last tokens
 	next   int     // where the ring continues
@@ -85,7 +91,10 @@ func NewSampler(vocab int, o Sampling) (*Sampler, error) {
 	if err := o.check(vocab); err != nil {
 		return nil, err
 	}
-	s := &Sampler{o: o, rng: rand.New(rand.NewPCG(o.Seed, 0x7472_6974)), cand: make([]candidate, vocab)}
+	s := &Sampler{o: o, cand: make([]candidate, vocab)}
+	if s.listing() {
+		s.listed, s.sums = make([]float32, o.TopK), make([]float64, o.TopK)
+	}
 	if o.RepeatPenalty != 0 && o.RepeatPenalty != 1 {
 		window := o.RepeatWindow
 		if window == 0 {
@@ -103,12 +112,26 @@ func (s *Sampler) Want() Want {
 	switch {
 	case s.recent != nil: // a penalty can bring any token to the front
 		return LastLogits
-	case s.o.Temperature == 0 || s.o.TopK == 1:
+	case s.greedy():
 		return Top(1)
-	case s.o.TopK > 0 && s.o.TopK < len(s.cand):
+	case s.listing():
 		return Top(s.o.TopK)
 	}
 	return LastLogits
+}
+
+// greedy reports whether the likeliest token is taken, listing whether a token is
+// drawn from a list of the likeliest.
+func (s *Sampler) greedy() bool  { return s.o.Temperature == 0 || s.o.TopK == 1 }
+func (s *Sampler) listing() bool { return s.o.TopK > 0 && s.o.TopK < len(s.cand) }
+
+// how describes the draw that comes after ahead more.
+func (s *Sampler) how(ahead uint64) screen.Draw {
+	d := screen.Draw{Seed: s.o.Seed, Count: s.count + ahead, Temperature: s.o.Temperature, TopP: s.o.TopP, MinP: s.o.MinP}
+	if s.greedy() {
+		d.Temperature, d.Count = 0, 0 // every draw is alike
+	}
+	return d
 }
 
 // Accept tells the sampler about tokens of the sequence that it did not draw:
@@ -165,12 +188,24 @@ func (s *Sampler) NextOf(ids []int32, logits []float32) (int32, error) {
 	return s.pick(s.cand[:n])
 }
 
-// Draw draws the token that follows q from what its last step gave.
+// Draw draws the token that follows q from what its last step gave, or takes it if
+// the step has drawn it (Session.Sample).
 func (s *Sampler) Draw(session *Session, q Seq) (int32, error) {
+	if id, ok := session.drawn(q, s); ok {
+		if id < 0 {
+			return 0, errNoToken
+		}
+		s.count++
+		s.Accept(id)
+		return id, nil
+	}
 	if ids, logits := session.Likeliest(q); ids != nil && s.counts == nil {
 		return s.NextOf(ids, logits)
 	}
 	logits := session.Logits(q)
+	if h := session.head; logits == nil && h != nil && h.err != nil {
+		return 0, h.err
+	}
 	if logits == nil {
 		return 0, fmt.Errorf("sequence %d has no logits to continue from: feed it a token", q)
 	}
@@ -183,7 +218,8 @@ func (s *Sampler) pick(cs []candidate) (int32, error) {
 		return 0, errNoToken
 	}
 	id := int32(0)
-	if s.o.Temperature == 0 || s.o.TopK == 1 {
+	switch {
+	case s.greedy():
 		best := &cs[0]
 		for i := range cs {
 			if cs[i].before(best) {
@@ -191,9 +227,13 @@ func (s *Sampler) pick(cs []candidate) (int32, error) {
 			}
 		}
 		id = best.id
-	} else {
+	case s.listing():
+		cs = s.list(cs)
+		id = cs[s.how(0).Pick(s.listed[:len(cs)], s.sums[:len(cs)])].id
+	default:
 		id = s.draw(s.filter(cs))
 	}
+	s.count++
 	s.Accept(id)
 	return id, nil
 }
@@ -217,29 +257,35 @@ func (s *Sampler) candidates(logits []float32) []candidate {
 	return s.cand[:n]
 }
 
-// filter applies temperature, top-k, top-p and min-p and returns what is left,
-// with unnormalised probabilities.
+// list returns the k likeliest, in order, with their logits in s.listed.
+func (s *Sampler) list(cs []candidate) []candidate {
+	if s.o.TopK < len(cs) {
+		cs = likeliest(cs, s.o.TopK)
+	}
+	slices.SortFunc(cs, func(a, b candidate) int {
+		if a.before(&b) {
+			return -1
+		}
+		return 1 // ids differ
+	})
+	for i := range cs {
+		s.listed[i] = cs[i].logit
+	}
+	return cs
+}
+
+// filter applies temperature, top-p and min-p to all tokens and returns what is
+// left, with unnormalised probabilities.
 func (s *Sampler) filter(cs []candidate) []candidate {
 	nucleus := s.o.TopP > 0 && s.o.TopP < 1
-	if k := s.o.TopK; k > 0 && k < len(s.cand) {
-		if k < len(cs) {
-			cs = likeliest(cs, k)
-		}
-		// In an order that does not depend on the tokens left out.
-		slices.SortFunc(cs, func(a, b candidate) int {
-			if a.before(&b) {
-				return -1
-			}
-			return 1 // ids differ
-		})
-	}
+	how := s.how(0)
 	top := cs[0].logit
 	for i := range cs {
 		top = max(top, cs[i].logit)
 	}
 	sum := 0.0
 	for i := range cs {
-		cs[i].p = math.Exp((float64(cs[i].logit) - float64(top)) / float64(s.o.Temperature))
+		cs[i].p = how.Power(cs[i].logit, top)
 		sum += cs[i].p
 	}
 	if nucleus {
@@ -271,7 +317,7 @@ func (s *Sampler) draw(cs []candidate) int32 {
 	for i := range cs {
 		sum += cs[i].p
 	}
-	at := s.rng.Float64() * sum
+	at := s.how(0).Uniform() * sum
 	for i := range cs {
 		if at -= cs[i].p; at < 0 {
 			return cs[i].id

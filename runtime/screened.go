@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/ops/screen"
 )
 
 // Names of the inputs of a screened head; see passes.ScreenHead.
@@ -14,11 +15,12 @@ const (
 	inputFull = "full"
 	inputTop  = "top"
 	inputKeep = "keep"
+	inputDraw = "draw"
 )
 
 // screened is what a session with a screened head has besides.
 type screened struct {
-	in              struct{ full, top, keep Input }
+	in              struct{ full, top, keep, draw Input }
 	symF, symT      int
 	full, top, keep []int32
 	logits          []float32 // of output 1
@@ -28,6 +30,24 @@ type screened struct {
 	ids      []int32
 	likely   []float32
 	expanded bool
+	listed   bool  // the lists of the last step have been read
+	err      error // why they could not be
+
+	draws *draws // nil if the program draws no tokens
+}
+
+// draws is what a session has besides whose program draws from its lists.
+type draws struct {
+	how   []int32   // of each row, as screen.DrawOp takes it
+	by    []drawnBy // the sampler that each row is for
+	all   bool      // every row of the step is for one: the lists stay where they are
+	drawn []int32   // in the last step, nil if lists were read
+}
+
+// drawnBy is the draw that a sampler is going to make.
+type drawnBy struct {
+	sampler *Sampler
+	count   uint64
 }
 
 // checkOutputs compares the outputs with the convention, given the shapes of the
@@ -69,6 +89,9 @@ func (h *screened) checkList(outs []graph.Type, top graph.Shape) error {
 		return fmt.Errorf("output 1 is %s, want a fixed number of ids", ids)
 	}
 	h.list = n
+	if want := graph.T(graph.I32, top[0]); h.draws != nil && (len(outs) < 4 || !outs[3].Equal(want)) {
+		return fmt.Errorf("outputs 3 and on are %v, want the drawn tokens %s", outs[3:], want)
+	}
 	return nil
 }
 
@@ -83,7 +106,7 @@ func (s *Session) wantsTop(x *sequence) bool {
 // nil otherwise. They are what Logits has besides -Inf, and valid as long.
 func (s *Session) Likeliest(q Seq) (ids []int32, logits []float32) {
 	x, err := s.at(q)
-	if err != nil || x.rows == 0 || !x.top || s.head.list == 0 {
+	if err != nil || x.rows == 0 || !x.top || s.head.list == 0 || s.head.readLists(context.Background(), s.run) != nil {
 		return nil, nil
 	}
 	n, row := s.head.list, x.row+x.rows-1
@@ -95,9 +118,12 @@ func (s *Session) Likeliest(q Seq) (ids []int32, logits []float32) {
 }
 
 // expand makes rows of logits of lists.
-func (h *screened) expand(vocab int) []float32 {
+func (h *screened) expand(run *Run, vocab int) []float32 {
 	if h.list == 0 || h.expanded {
 		return h.logits
+	}
+	if h.readLists(context.Background(), run) != nil {
+		return nil
 	}
 	rows := len(h.ids) / h.list
 	if cap(h.logits) < rows*vocab {
@@ -117,6 +143,41 @@ func (h *screened) expand(vocab int) []float32 {
 	return h.logits
 }
 
+// Sample lets the program draw the tokens that follow q's, where it can, as sampler
+// is going to: Sampler.Draw then finds the token drawn, the same that it would draw
+// itself, and no logits leave the device. It holds until q ends or another sampler, or
+// nil, is given.
+func (s *Session) Sample(q Seq, sampler *Sampler) error {
+	x, err := s.at(q)
+	if err == nil {
+		x.sampler = sampler
+	}
+	return err
+}
+
+// drawn is the token that the last step drew for the sampler's next draw.
+func (s *Session) drawn(q Seq, sampler *Sampler) (int32, bool) {
+	x, err := s.at(q)
+	if err != nil || x.rows == 0 || !x.top || s.head.draws == nil || s.head.draws.drawn == nil {
+		return 0, false
+	}
+	d, row := s.head.draws, x.row+x.rows-1
+	return d.drawn[row], d.by[row] == drawnBy{sampler, sampler.how(0).Count}
+}
+
+// plan says how the n-th wanted row of a sequence is drawn.
+func (d *draws) plan(row int, sampler *Sampler, n int) {
+	how := screen.Draw{}
+	d.by[row] = drawnBy{}
+	if sampler == nil {
+		d.all = false
+	} else {
+		how = sampler.how(uint64(n))
+		d.by[row] = drawnBy{sampler, how.Count}
+	}
+	how.Put(d.how[row*screen.DrawWords:])
+}
+
 // bring says which outputs the next step is read for.
 func (s *Session) bring(full, tops int) {
 	var outs [3]int
@@ -126,6 +187,11 @@ func (s *Session) bring(full, tops int) {
 		n++
 	}
 	if h := s.head; h != nil && tops > 0 {
+		if h.draws != nil && h.draws.all {
+			outs[n] = 3
+			s.run.Bring(outs[:n+1]...)
+			return
+		}
 		outs[n] = 1
 		n++
 		if h.list > 0 {
@@ -138,29 +204,58 @@ func (s *Session) bring(full, tops int) {
 
 // take reads the screened head's outputs.
 func (h *screened) take(ctx context.Context, r *Run) error {
+	h.listed, h.expanded, h.err = false, false, nil
+	if d := h.draws; d != nil {
+		if d.drawn = nil; d.all {
+			t, err := r.Output(ctx, 3)
+			if err == nil {
+				d.drawn = t.I32()
+			}
+			return err
+		}
+	}
+	if h.list > 0 {
+		return h.readLists(ctx, r)
+	}
 	t, err := r.Output(ctx, 1)
 	if err != nil {
 		return err
 	}
-	if h.list == 0 {
-		h.logits = t.F32()
-		return nil
+	h.logits = t.F32()
+	return nil
+}
+
+// readLists reads the lists of the last step, once.
+func (h *screened) readLists(ctx context.Context, r *Run) error {
+	if h.listed {
+		return h.err
 	}
-	h.ids, h.expanded = t.I32(), false
-	if t, err = r.Output(ctx, 2); err == nil {
-		h.likely = t.F32()
+	h.listed = true
+	t, err := r.Output(ctx, 1)
+	if err == nil {
+		h.ids = t.I32()
+		if t, err = r.Output(ctx, 2); err == nil {
+			h.likely = t.F32()
+		}
 	}
+	h.err = err
 	return err
 }
 
 // split tells the heads apart: which of the scheduled rows need all logits.
 func (s *Session) split() (full, tops int) {
 	h, row := s.head, int32(0)
+	if h.draws != nil {
+		h.draws.all = true
+	}
 	for _, p := range s.batch {
 		x := &s.seqs[p.seq]
-		for range p.rows + p.guesses {
+		for i := range p.rows + p.guesses {
 			if s.wantsTop(x) {
 				h.top[tops], h.keep[tops] = row, int32(x.want-topLogits)
+				if h.draws != nil {
+					h.draws.plan(tops, x.sampler, i)
+				}
 				tops++
 			} else {
 				h.full[full] = row

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/ops/screen"
 )
 
 // Session runs a language model step by step for any number of sequences at
@@ -20,7 +21,8 @@ import (
 // [blocks, positions, width]; output 0 the logits f32[R, vocabulary]. If the head
 // is screened, inputs full i32[F], top and keep i32[T] say which of the R rows go
 // to output 0, now f32[F, vocabulary], and which to output 1, f32[T, vocabulary],
-// or to outputs 1 and 2, lists of the likeliest tokens.
+// or to outputs 1 and 2, lists of the likeliest tokens. With an input draw i32[T,8],
+// output 3 is the token drawn of each list.
 //
 // A sequence's logits do not depend on what else is in the step, on how its
 // prompt was cut into chunks, or on where its blocks lie. A Session is used by
@@ -82,9 +84,10 @@ type sequence struct {
 	want    Want    // for the pending tokens
 	row     int     // first row of the last step's logits
 	rows    int
-	top     bool    // the row is one of the likeliest tokens only
-	guess   []int32 // tokens guessed to follow the waiting one, or the last that ran
-	ran     int     // so many of them ran in the last step, each with a row
+	top     bool     // the row is one of the likeliest tokens only
+	sampler *Sampler // whose draws steps make, if they can
+	guess   []int32  // tokens guessed to follow the waiting one, or the last that ran
+	ran     int      // so many of them ran in the last step, each with a row
 }
 
 // piece is what one sequence contributes to a step: waiting tokens, of which the
@@ -140,6 +143,10 @@ func (s *Session) bind(p *Program) error {
 		h.in.full, full = input(inputFull, 1)
 		h.in.top, top = input(inputTop, 1)
 		h.in.keep, _ = input(inputKeep, 1)
+		if _, err := p.Input(inputDraw); err == nil {
+			h.in.draw, _ = input(inputDraw, 2)
+			h.draws = &draws{}
+		}
 		if err := errors.Join(errs...); err != nil {
 			return fmt.Errorf("not a program with a screened head: %w", err)
 		}
@@ -152,6 +159,9 @@ func (s *Session) bind(p *Program) error {
 				continue
 			case top[0]:
 				h.symT, h.top, h.keep = i, make([]int32, sym.Max), make([]int32, sym.Max)
+				if h.draws != nil {
+					h.draws.how, h.draws.by = make([]int32, sym.Max*screen.DrawWords), make([]drawnBy, sym.Max)
+				}
 				continue
 			}
 		}
@@ -393,7 +403,9 @@ func (s *Session) Rows(q Seq) (n int, logits []float32) {
 	}
 	all := s.logits
 	if x.top {
-		all = s.head.expand(s.vocab)
+		if all = s.head.expand(s.run, s.vocab); all == nil {
+			return 0, nil
+		}
 	}
 	return x.rows, all[x.row*s.vocab:][:x.rows*s.vocab]
 }
@@ -431,6 +443,9 @@ func (s *Session) Step(ctx context.Context) (more bool, err error) {
 		s.run.SetI32(h.in.full, h.full[:full])
 		s.run.SetI32(h.in.top, h.top[:tops])
 		s.run.SetI32(h.in.keep, h.keep[:tops])
+		if h.draws != nil {
+			s.run.SetI32(h.in.draw, h.draws.how[:tops*screen.DrawWords])
+		}
 		s.syms[h.symF], s.syms[h.symT] = full, tops
 	}
 	s.bring(full, tops)

@@ -26,6 +26,7 @@ func (d *Device) kernelTable() []devices.Kernel {
 		d.attendKernels(),
 		d.gemmKernels(),
 		d.headKernels(),
+		d.drawKernels(),
 		d.trainKernels(),
 		d.matmulKernels(),
 		d.sliceKernels(),

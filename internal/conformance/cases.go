@@ -84,6 +84,7 @@ func Known() map[*graph.OpDef]Op {
 		screen.TopOp.OpDef:       {screenTop, summed},
 		screen.ListOp.OpDef:      {listTop, exact},
 		screen.LikeliestOp.OpDef: {screenLikeliest, summed},
+		screen.DrawOp.OpDef:      {screenDraw, exact},
 
 		bitlinear.RescaleOp.OpDef:       {rescale, rounded},
 		bitlinear.SubLNQuantOp.OpDef:    {sublnQuant, coded},

@@ -48,6 +48,40 @@ func listTop(r *Rand) []Case {
 	return cs
 }
 
+// screenDraw is lists with equal and infinite logits, short and empty ones, and every
+// way to draw.
+func screenDraw(r *Rand) []Case {
+	var cs []Case
+	for _, most := range []int{1, 7, 32, 33, 64} {
+		const rows = 40
+		x := r.F32(rows, 300)
+		for i := range x.F32() {
+			x.F32()[i] *= 4
+		}
+		copy(x.F32(), []float32{float32(math.Inf(1)), float32(math.Inf(1))})
+		for i := range 5 * 300 { // few numbers, then none
+			x.F32()[300+i] = float32(math.NaN())
+			if i < 4*300 && r.IntN(100) == 0 {
+				x.F32()[300+i] = float32(r.IntN(3))
+			}
+		}
+		k := graph.NewTensor(graph.I32, rows)
+		how := graph.NewTensor(graph.I32, rows, screen.DrawWords)
+		for i := range rows {
+			k.I32()[i] = int32(r.IntN(most + 1))
+			one := func(vs ...float32) float32 { return vs[r.IntN(len(vs))] }
+			screen.Draw{Seed: r.Uint64(), Count: r.Uint64() >> r.IntN(64), Temperature: one(0, 0.3, 0.8, 1, 5, 1e-30, 1e30), TopP: one(0, 0.1, 0.5, 0.95, 1),
+				MinP: one(0, 0, 0.05, 1)}.Put(how.I32()[i*screen.DrawWords:])
+		}
+		list := []graph.Tensor{graph.NewTensor(graph.I32, rows, most), graph.NewTensor(graph.F32, rows, most)}
+		if err := screen.ListOp.Run(screen.ListAttrs{Most: most}, []graph.Tensor{x, k}, list); err != nil {
+			panic(err) // the suite's own mistake
+		}
+		cs = append(cs, Case{Attrs: graph.None{}, In: append(list, how), Rows: []int{0, 1, 2}})
+	}
+	return cs
+}
+
 // screenLikeliest are the cases of screenTop in which which token comes before
 // which does not hang on the order of a sum.
 func screenLikeliest(r *Rand) []Case {

@@ -14,7 +14,7 @@ import (
 
 // All returns the ops of this package.
 func All() []*graph.OpDef {
-	return []*graph.OpDef{KeepOp.OpDef, PlanesOp.OpDef, TopOp.OpDef, ListOp.OpDef, LikeliestOp.OpDef}
+	return []*graph.OpDef{KeepOp.OpDef, PlanesOp.OpDef, TopOp.OpDef, ListOp.OpDef, LikeliestOp.OpDef, DrawOp.OpDef}
 }
 
 // KeepOp keeps the largest elements of each row: y[i,j] = x[i,j] if fewer than

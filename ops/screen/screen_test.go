@@ -18,9 +18,14 @@ func TestOps(t *testing.T) {
 	w := opcheck.Normal(r, 5, 300)
 	keep := graph.FromI32([]int32{1, 0, 2, 5, 9, 3, -1}, 7)
 	// TopOp's body ignores its planes, whatever they are; the conformance suite has it.
-	opcheck.Run(t, []*graph.OpDef{screen.KeepOp.OpDef, screen.ListOp.OpDef, screen.PlanesOp.OpDef}, map[string][]opcheck.Case{
+	ids, how := graph.FromI32([]int32{4, 2, -1, 7, 0, 1}, 2, 3), graph.NewTensor(graph.I32, 2, screen.DrawWords)
+	for i := range 2 {
+		screen.Draw{Seed: 5, Temperature: 1}.Put(how.I32()[i*screen.DrawWords:])
+	}
+	opcheck.Run(t, []*graph.OpDef{screen.KeepOp.OpDef, screen.ListOp.OpDef, screen.PlanesOp.OpDef, screen.DrawOp.OpDef}, map[string][]opcheck.Case{
 		"screen.keep":   {{Attrs: none, In: []graph.Tensor{opcheck.Normal(r, 7, 6), keep}, Sym: 7}},
 		"screen.list":   {{Attrs: screen.ListAttrs{Most: 4}, In: []graph.Tensor{opcheck.Normal(r, 7, 6), keep}, Sym: 7}},
+		"screen.draw":   {{Attrs: none, In: []graph.Tensor{ids, graph.FromF32([]float32{3, 2, 0, 5, 5, 4}, 2, 3), how}}},
 		"screen.planes": {{Attrs: none, In: []graph.Tensor{w}}},
 	})
 }
