@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"errors"
 	"math"
 	"strings"
 	"testing"
@@ -167,15 +168,18 @@ func TestBrokenKernelsAreCaught(t *testing.T) {
 			continue
 		}
 		dev := host.New(host.Config{Name: "broken", Kernels: append([]devices.Kernel{tc.kernel}, tc.others...), Threads: 1})
-		s := newSuite(dev, Options{})
-		err := s.every(tc.kernel, tc.kernel.Op)
+		s, err := newSuite(dev, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.every(tc.kernel, tc.kernel.Op)
 		switch {
 		case tc.want == "" && err != nil:
 			t.Errorf("%s: %v", tc.name, err)
 		case tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)):
 			t.Errorf("%s: error %v, want one with %q", tc.name, err, tc.want)
 		}
-		if err := dev.Close(); err != nil {
+		if err := errors.Join(s.bench.close(), dev.Close()); err != nil {
 			t.Error(err)
 		}
 	}

@@ -68,7 +68,15 @@ type Options struct {
 // Run tests every kernel of dev, each as a subtest of its name. A kernel whose
 // features the machine lacks is skipped with that reason.
 func Run(t *testing.T, dev devices.Device, o Options) {
-	s := newSuite(dev, o)
+	s, err := newSuite(dev, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.bench.close(); err != nil {
+			t.Error(err)
+		}
+	})
 	test := func(name string, k devices.Kernel, op *graph.OpDef) {
 		t.Run(name, func(t *testing.T) {
 			if missing := missing(dev, k); missing != "" {
@@ -92,18 +100,36 @@ func Run(t *testing.T, dev devices.Device, o Options) {
 
 type suite struct {
 	dev   devices.Device
-	reg   *devices.Registry
+	bench *bench
 	known map[*graph.OpDef]Op
 	o     Options
 	cases map[*graph.OpDef][]*prepared
+	solos map[soloKey]*solo
 }
 
-func newSuite(dev devices.Device, o Options) *suite {
-	s := &suite{dev: dev, reg: devices.NewRegistry(dev), known: Known(), o: o, cases: map[*graph.OpDef][]*prepared{}}
+// solo is a row of a case alone, with what kernels made of it: so that many kernels
+// of one reduction order run each row once, not once for every pair of them.
+type solo struct {
+	one *prepared
+	by  map[int][]graph.Tensor // by the kernel's place in the device's table
+}
+
+type soloKey struct {
+	p   *prepared
+	row int
+}
+
+// newSuite returns a suite whose bench is to be closed.
+func newSuite(dev devices.Device, o Options) (*suite, error) {
+	b, err := newBench(dev)
+	if err != nil {
+		return nil, err
+	}
+	s := &suite{dev: dev, bench: b, known: Known(), o: o, cases: map[*graph.OpDef][]*prepared{}, solos: map[soloKey]*solo{}}
 	for op, k := range o.Ops {
 		s.known[op] = k
 	}
-	return s
+	return s, nil
 }
 
 // prepared is a case with its reference results.
@@ -266,7 +292,7 @@ func missing(dev devices.Device, k devices.Kernel) string {
 
 // check runs one accepted case in every way.
 func (s *suite) check(k devices.Kernel, op *graph.OpDef, p *prepared) error {
-	base, err := execute(s.dev, s.reg, k, op, p, atEnd, nil)
+	base, err := s.bench.execute(k, op, p, atEnd, nil)
 	if err != nil {
 		return err
 	}
@@ -287,15 +313,15 @@ func (s *suite) check(k devices.Kernel, op *graph.OpDef, p *prepared) error {
 			}
 		}
 	}
-	got, err := execute(s.dev, s.reg, k, op, p, atStart, nil)
+	got, err := s.bench.execute(k, op, p, atStart, nil)
 	same("with operands at the start of a page", got, err)
 	if len(op.Updates) == 0 { // states are never mapped files
-		got, err := execute(s.dev, s.reg, k, op, p, flush, nil)
+		got, err := s.bench.execute(k, op, p, flush, nil)
 		same("with operands that end where memory ends", got, err)
 	}
 	for _, u := range k.InPlace {
 		if u.In < len(p.In) && u.Out < len(p.want) && p.want[u.Out].Len() > 0 && len(p.want[u.Out].Data) <= len(p.In[u.In].Data) {
-			got, err := execute(s.dev, s.reg, k, op, p, atEnd, &u)
+			got, err := s.bench.execute(k, op, p, atEnd, &u)
 			same(fmt.Sprintf("with result %d in the place of operand %d", u.Out, u.In), got, err)
 		}
 	}
@@ -318,7 +344,12 @@ func (s *suite) onThreads(n int, k devices.Kernel, op *graph.OpDef, p *prepared)
 	}
 	for _, l := range dev.Kernels() {
 		if l.Name == k.Name && l.Op == k.Op {
-			return execute(dev, devices.NewRegistry(dev), l, op, p, atStart, nil)
+			b, err := newBench(dev)
+			if err != nil {
+				return nil, err
+			}
+			out, err := b.execute(l, op, p, atStart, nil)
+			return out, errors.Join(err, b.close())
 		}
 	}
 	return nil, fmt.Errorf("the device has no kernel %s", k.Name)
@@ -331,22 +362,20 @@ func (s *suite) rows(k devices.Kernel, op *graph.OpDef, p *prepared, base []grap
 	}
 	n := base[0].Dims[0]
 	for _, row := range []int{0, n / 2, n - 1} {
-		c := p.Case
-		c.In = append([]graph.Tensor(nil), p.In...)
-		for _, i := range p.Rows {
-			c.In[i] = rowOf(c.In[i], row)
-		}
-		one, err := reference(op, c)
+		alone, err := s.solo(op, p, row)
 		if err != nil {
 			return fmt.Errorf("row %d alone: %w", row, err)
 		}
-		for _, l := range s.dev.Kernels() {
-			if l.Op != k.Op || !sameOrder(op, k, l) || missing(s.dev, l) != "" || l.Fit(one.call(op)) != nil {
+		for at, l := range s.dev.Kernels() {
+			if l.Op != k.Op || !sameOrder(op, k, l) || missing(s.dev, l) != "" || l.Fit(alone.one.call(op)) != nil {
 				continue
 			}
-			got, err := execute(s.dev, s.reg, l, op, one, atStart, nil)
-			if err != nil {
-				return fmt.Errorf("row %d alone by %s: %w", row, l.Name, err)
+			got := alone.by[at]
+			if got == nil {
+				if got, err = s.bench.execute(l, op, alone.one, atStart, nil); err != nil {
+					return fmt.Errorf("row %d alone by %s: %w", row, l.Name, err)
+				}
+				alone.by[at] = got
 			}
 			for i := range got {
 				if !bytes.Equal(got[i].Data, rowOf(base[i], row).Data) {
@@ -356,6 +385,26 @@ func (s *suite) rows(k devices.Kernel, op *graph.OpDef, p *prepared, base []grap
 		}
 	}
 	return nil
+}
+
+// solo is a row of a case alone.
+func (s *suite) solo(op *graph.OpDef, p *prepared, row int) (*solo, error) {
+	key := soloKey{p, row}
+	if a := s.solos[key]; a != nil {
+		return a, nil
+	}
+	c := p.Case
+	c.In = append([]graph.Tensor(nil), p.In...)
+	for _, i := range p.Rows {
+		c.In[i] = rowOf(c.In[i], row)
+	}
+	one, err := reference(op, c)
+	if err != nil {
+		return nil, err
+	}
+	a := &solo{one, map[int][]graph.Tensor{}}
+	s.solos[key] = a
+	return a, nil
 }
 
 // sameOrder reports whether lowering may mix the two kernels between plans.

@@ -8,24 +8,43 @@ import (
 
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/internal/host"
 	"github.com/trit-ml/trit/internal/pool"
 )
 
+// bench is a device with what its runs share: a queue, and a byte of memory that
+// keeps a GPU's driver from giving back after each run what the next one asks for.
+type bench struct {
+	dev    devices.Device
+	reg    *devices.Registry
+	q      devices.Queue
+	held   devices.Buffer
+	onHost bool // its memory can be guarded by the processor
+}
+
+func newBench(dev devices.Device) (*bench, error) {
+	b := &bench{dev: dev, reg: devices.NewRegistry(dev)}
+	var err error
+	if b.held, err = dev.Alloc(1); err != nil {
+		return nil, err
+	}
+	_, b.onHost = b.held.(*host.Buffer)
+	if b.q, err = dev.NewQueue(); err != nil {
+		return nil, errors.Join(err, b.held.Free())
+	}
+	return b, nil
+}
+
+func (b *bench) close() error { return errors.Join(b.q.Close(), b.held.Free()) }
+
 // execute binds a kernel to fresh guarded memory, runs it and returns the
 // results. share, if not nil, puts a result in the place of an operand.
-func execute(dev devices.Device, reg *devices.Registry, k devices.Kernel, op *graph.OpDef, p *prepared, at placement, share *graph.Update) (out []graph.Tensor, err error) {
+func (b *bench) execute(k devices.Kernel, op *graph.OpDef, p *prepared, at placement, share *graph.Update) (out []graph.Tensor, err error) {
 	// A kernel that reads behind its operand meets an unreadable page; on this
 	// goroutine that becomes an error that names the kernel.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	q, err := dev.NewQueue()
-	if err != nil {
-		return nil, err
-	}
-	m, err := newMemory(dev, q, at)
-	if err != nil {
-		return nil, errors.Join(err, q.Close())
-	}
-	defer func() { err = errors.Join(err, m.free(), q.Close()) }()
+	m := &memory{bench: b, at: at}
+	defer func() { err = errors.Join(err, m.free()) }()
 	c := p.call(op)
 	in := make([]*region, len(c.In))
 	for i := range c.In {
@@ -33,7 +52,7 @@ func execute(dev devices.Device, reg *devices.Registry, k devices.Kernel, op *gr
 		if i < len(k.Layouts) {
 			layout = k.Layouts[i]
 		}
-		if in[i], err = m.operand(&c.In[i], reg, layout, p.In[i].Data); err != nil {
+		if in[i], err = m.operand(&c.In[i], layout, p.In[i].Data); err != nil {
 			return nil, fmt.Errorf("operand %d: %w", i, err)
 		}
 	}
@@ -52,14 +71,14 @@ func execute(dev devices.Device, reg *devices.Registry, k devices.Kernel, op *gr
 			res[i] = in[j]
 			continue
 		}
-		if res[i], err = m.operand(&c.Out[i], reg, "", nil); err != nil {
+		if res[i], err = m.operand(&c.Out[i], "", nil); err != nil {
 			return nil, fmt.Errorf("result %d: %w", i, err)
 		}
 	}
 	if k.Scratch != nil {
 		if n := k.Scratch(c); n > 0 {
 			c.Scratch = devices.Operand{Elem: graph.U8, Dims: []int{n}}
-			if _, err := m.operand(&c.Scratch, reg, "", nil); err != nil {
+			if _, err := m.operand(&c.Scratch, "", nil); err != nil {
 				return nil, fmt.Errorf("scratch: %w", err)
 			}
 		}
@@ -71,11 +90,12 @@ func execute(dev devices.Device, reg *devices.Registry, k devices.Kernel, op *gr
 	if err := m.run(launch); err != nil {
 		return nil, err
 	}
+	if err := m.look(); err != nil {
+		return nil, err
+	}
 	for i := range c.Out {
 		t := graph.NewTensor(c.Out[i].Elem, c.Out[i].Dims...)
-		if err := m.read(t.Data, res[i]); err != nil {
-			return nil, fmt.Errorf("result %d: %w", i, err)
-		}
+		copy(t.Data, res[i].found())
 		out = append(out, t)
 	}
 	return out, m.verify(in, shared)
@@ -94,18 +114,18 @@ func (m *memory) run(l devices.Launch) error {
 
 // operand gives o memory of its own that holds data, packed as layout, or
 // garbage if data is nil.
-func (m *memory) operand(o *devices.Operand, reg *devices.Registry, layout graph.Layout, data []byte) (*region, error) {
+func (m *memory) operand(o *devices.Operand, layout graph.Layout, data []byte) (*region, error) {
 	bytes := o.Bytes()
 	if layout != "" {
-		lay, ok := reg.Layout(layout)
+		lay, ok := m.reg.Layout(layout)
 		if !ok {
 			return nil, fmt.Errorf("the device has no layout %s", layout)
 		}
 		plain := *o
-		if _, err := m.operand(&plain, reg, "", data); err != nil {
+		if _, err := m.operand(&plain, "", data); err != nil {
 			return nil, err
 		}
-		r, err := m.alloc(lay.Bytes(o.Dims), false)
+		r, err := m.alloc(lay.Bytes(o.Dims), nil)
 		if err != nil {
 			return nil, err
 		}
@@ -117,18 +137,16 @@ func (m *memory) operand(o *devices.Operand, reg *devices.Registry, layout graph
 		if err != nil {
 			return nil, fmt.Errorf("pack as %s: %w", layout, err)
 		}
-		return r, m.keep(r)
+		r.content = make([]byte, r.n)
+		return r, m.read(r.content, r)
 	}
-	r, err := m.alloc(bytes, data != nil)
+	r, err := m.alloc(bytes, data)
 	if err != nil {
 		return nil, err
 	}
 	o.Buf, o.Off = r.buf, r.off
-	if data == nil {
-		return r, nil
+	if data != nil {
+		r.content = data
 	}
-	if err := m.write(r, data); err != nil {
-		return nil, err
-	}
-	return r, m.keep(r)
+	return r, nil
 }

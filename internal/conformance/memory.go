@@ -31,20 +31,9 @@ const margin = 4 * devices.Align
 
 // memory hands out guarded regions of one run.
 type memory struct {
-	dev     devices.Device
-	q       devices.Queue
+	*bench
 	at      placement
-	onHost  bool
 	regions []*region
-}
-
-func newMemory(dev devices.Device, q devices.Queue, at placement) (*memory, error) {
-	probe, err := dev.Alloc(1)
-	if err != nil {
-		return nil, err
-	}
-	_, onHost := probe.(*host.Buffer)
-	return &memory{dev: dev, q: q, at: at, onHost: onHost}, probe.Free()
 }
 
 // region is the memory of one operand inside a guarded area.
@@ -55,14 +44,32 @@ type region struct {
 	at      int    // where the operand starts in host
 	free    func() error
 	content []byte // what it held before the kernel ran; nil for results
+	after   []byte // the whole area after it, on other devices
 }
 
-// alloc returns a region of n bytes; operand tells that it will be read only.
-func (m *memory) alloc(n int, operand bool) (r *region, err error) {
+// area is the whole area and where the operand starts in it.
+func (r *region) area() ([]byte, int) {
+	if r.host != nil {
+		return r.host, r.at
+	}
+	return r.after, margin
+}
+
+// found is what the operand holds after the kernel; see look.
+func (r *region) found() []byte {
+	all, at := r.area()
+	return all[at : at+r.n]
+}
+
+// alloc returns a region of n bytes: an operand, which is read only, with data in
+// it, or garbage if data is nil.
+func (m *memory) alloc(n int, data []byte) (r *region, err error) {
 	if m.onHost {
-		r, err = m.allocHost(n, operand && m.at == flush)
+		if r, err = m.allocHost(n, data != nil && m.at == flush); err == nil {
+			copy(r.host[r.at:r.at+r.n], data)
+		}
 	} else {
-		r, err = m.allocDevice(n)
+		r, err = m.allocDevice(n, data)
 	}
 	if err == nil {
 		m.regions = append(m.regions, r)
@@ -98,7 +105,7 @@ func (m *memory) allocHost(n int, flush bool) (*region, error) {
 	return r, nil
 }
 
-func (m *memory) allocDevice(n int) (*region, error) {
+func (m *memory) allocDevice(n int, data []byte) (*region, error) {
 	buf, err := m.dev.Alloc(n + 2*margin)
 	if err != nil {
 		return nil, err
@@ -107,16 +114,9 @@ func (m *memory) allocDevice(n int) (*region, error) {
 	for i := range n {
 		fill[margin+i] = garbage
 	}
-	err = errors.Join(m.q.Write(buf, 0, fill), m.q.Sync(context.Background()))
+	copy(fill[margin:], data)
+	err = m.q.Write(buf, 0, fill) // read by the time the launch is done
 	return &region{buf: buf, off: margin, n: n, free: buf.Free}, err
-}
-
-func (m *memory) write(r *region, data []byte) error {
-	if r.host != nil {
-		copy(r.host[r.at:r.at+r.n], data)
-		return nil
-	}
-	return errors.Join(m.q.Write(r.buf, r.off, data), m.q.Sync(context.Background()))
 }
 
 func (m *memory) read(dst []byte, r *region) error {
@@ -127,10 +127,18 @@ func (m *memory) read(dst []byte, r *region) error {
 	return errors.Join(m.q.Read(dst, r.buf, r.off), m.q.Sync(context.Background()))
 }
 
-// keep remembers what an operand holds, to see later whether it was written.
-func (m *memory) keep(r *region) error {
-	r.content = make([]byte, r.n)
-	return m.read(r.content, r)
+// look reads all areas of a device whose memory the processor does not see.
+func (m *memory) look() error {
+	if m.onHost {
+		return nil
+	}
+	for _, r := range m.regions {
+		r.after = make([]byte, r.n+2*margin)
+		if err := m.q.Read(r.after, r.buf, 0); err != nil {
+			return err
+		}
+	}
+	return m.q.Sync(context.Background())
 }
 
 // verify checks all canaries, and that operands kept their values, except those
@@ -141,13 +149,7 @@ func (m *memory) verify(in []*region, shared map[int]int) error {
 		written[in[i]] = true
 	}
 	for _, r := range m.regions {
-		all, at := r.host, r.at
-		if all == nil {
-			all, at = make([]byte, r.n+2*margin), margin
-			if err := errors.Join(m.q.Read(all, r.buf, 0), m.q.Sync(context.Background())); err != nil {
-				return err
-			}
-		}
+		all, at := r.area()
 		for i, v := range all {
 			if (i < at || i >= at+r.n) && v != canary {
 				return fmt.Errorf("byte %d of an operand of %d bytes was written", i-at, r.n)
