@@ -12,15 +12,8 @@ import (
 	"github.com/trit-ml/trit/train/runfile"
 )
 
-// together trains on several devices at once, each a rank of this process. When
-// one fails the others stop; the error is that of the one that failed.
+// together trains on several devices at once, each a rank of this process.
 func (c *trainCmd) together(e *env, cfg runfile.Run, n int) error {
-	dev, err := c.openAll(e)
-	if err != nil {
-		return err
-	}
-	defer dev.Close()
-	devs := dev.(devices.Several).Each()
 	p := newProgress(e.err, c.LogEvery)
 	var mu sync.Mutex
 	events := func(ev train.Event) {
@@ -28,11 +21,51 @@ func (c *trainCmd) together(e *env, cfg runfile.Run, n int) error {
 		defer mu.Unlock()
 		p.event(ev)
 	}
+	err := c.eachRank(e, n, func(dev devices.Device, comm devices.Communicator) error {
+		return c.train(e.ctx, cfg, dev, comm, events)
+	})
+	p.close()
+	whatNext(e, err, cfg.Dir, "")
+	return err
+}
+
+// twinsTogether compares a model with its twin, training each on several devices.
+func (c *trainCmd) twinsTogether(e *env, cfg runfile.Run, n int) error {
+	p := &twinProgress{e: e, every: c.LogEvery}
+	var mu sync.Mutex
+	var gap *train.Gap
+	err := c.eachRank(e, n, func(dev devices.Device, comm devices.Communicator) error {
+		own := cfg
+		own.Device, own.Scale.Ranks = dev, comm
+		g, err := c.compare(e.ctx, &own, func(run string, ev train.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			p.event(run, ev)
+		})
+		if comm.Rank() == 0 {
+			gap = g
+		}
+		return err
+	})
+	p.close()
+	return tellGap(e, cfg.Dir, gap, err)
+}
+
+// eachRank runs the ranks on devices of their own. When one fails the others stop;
+// the error is that of the one that failed.
+func (c *trainCmd) eachRank(e *env, n int, run func(devices.Device, devices.Communicator) error) error {
+	dev, err := c.openAll(e)
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	devs := dev.(devices.Several).Each()
+	var mu sync.Mutex
 	var first error
 	var wg sync.WaitGroup
 	for i, comm := range inprocess.Group(n) {
 		wg.Go(func() {
-			err := c.train(e.ctx, cfg, devs[i], comm, events)
+			err := run(devs[i], comm)
 			if err == nil {
 				return
 			}
@@ -48,7 +81,5 @@ func (c *trainCmd) together(e *env, cfg runfile.Run, n int) error {
 		})
 	}
 	wg.Wait()
-	p.close()
-	whatNext(e, first, cfg.Dir, "")
 	return first
 }

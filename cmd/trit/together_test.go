@@ -39,6 +39,24 @@ func TestTrainTogether(t *testing.T) {
 	sameModel(t, at("whole"), at("on"))
 }
 
+// TestTwinsTogether: a comparison on two devices trains the models that one device
+// trains with two micro-batches, also when it goes on after a stop between its runs.
+func TestTwinsTogether(t *testing.T) {
+	text, dir := rankText(t), t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	common := []string{"--twin", "--steps", "3", "--clip", "0", "--device"}
+	ok(t, []string{"written to"}, rankArgs(text, at("one"), append(common, "auto", "--accumulate", "2")...)...)
+	ok(t, []string{"seed-1-ternary", "seed-1-plain", "written to"}, rankArgs(text, at("two"), append(common, "auto,auto")...)...)
+	for _, run := range []string{"seed-1-ternary", "seed-1-plain"} {
+		sameModel(t, filepath.Join(at("one"), run), filepath.Join(at("two"), run))
+	}
+	if err := os.RemoveAll(filepath.Join(at("two"), "seed-1-plain")); err != nil {
+		t.Fatal(err)
+	}
+	ok(t, []string{"seed-1-plain", "written to"}, "train", "--twin", "--resume", "--out", at("two"), "--device", "auto,auto")
+	sameModel(t, filepath.Join(at("one"), "seed-1-plain"), filepath.Join(at("two"), "seed-1-plain"))
+}
+
 // TestTrainTogetherErrors: a mistake ends all ranks with one error.
 func TestTrainTogetherErrors(t *testing.T) {
 	text, dir := rankText(t), t.TempDir()

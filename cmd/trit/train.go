@@ -73,7 +73,7 @@ func (c *trainCmd) Run(e *env) error {
 			return fmt.Errorf("--device %s: mpirun starts a process for each device: name one, or leave mpirun out", c.Device)
 		}
 		if c.Twin {
-			return fmt.Errorf("--device %s: a comparison trains on one device", c.Device)
+			return c.twinsTogether(e, cfg, len(names))
 		}
 		return c.together(e, cfg, len(names))
 	}

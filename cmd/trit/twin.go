@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -12,6 +13,18 @@ import (
 
 // twins compares a model with its unquantized twin.
 func (c *trainCmd) twins(e *env, cfg *runfile.Run) error {
+	p := &twinProgress{e: e, every: c.LogEvery}
+	gap, err := c.compare(e.ctx, cfg, p.event)
+	p.close()
+	if cfg.Scale.Ranks != nil && cfg.Scale.Ranks.Rank() > 0 {
+		return err
+	}
+	return tellGap(e, cfg.Dir, gap, err)
+}
+
+// compare trains both models, as a rank if cfg says so; others than rank 0 return
+// no gap.
+func (c *trainCmd) compare(ctx context.Context, cfg *runfile.Run, events func(string, train.Event)) (*train.Gap, error) {
 	var t *train.Twins
 	var err error
 	if c.Resume {
@@ -20,34 +33,43 @@ func (c *trainCmd) twins(e *env, cfg *runfile.Run) error {
 		t, err = train.NewTwins(cfg.Config, cfg.Twin)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var p *progress
-	last := ""
-	gap, err := t.Run(e.ctx, func(run string, ev train.Event) {
-		if run != last {
-			if p != nil {
-				p.close()
-			}
-			fmt.Fprintf(e.err, "%s\n", run)
-			p, last = newProgress(e.err, c.LogEvery), run
-		}
-		p.event(ev)
-	})
-	if p != nil {
-		p.close()
-	}
+	return t.Run(ctx, events)
+}
+
+// tellGap says what a comparison in dir came to.
+func tellGap(e *env, dir string, gap *train.Gap, err error) error {
 	if err != nil {
-		if cfg.Scale.Ranks == nil || cfg.Scale.Ranks.Rank() == 0 {
-			whatNext(e, err, cfg.Dir, "--twin ")
-		}
+		whatNext(e, err, dir, "--twin ")
 		return err
 	}
-	if gap == nil { // another rank than 0
-		return nil
-	}
-	fmt.Fprintf(e.out, "%s\nwritten to %s and gap.txt beside it\n", gap, filepath.Join(cfg.Dir, "gap.json"))
+	fmt.Fprintf(e.out, "%s\nwritten to %s and gap.txt beside it\n", gap, filepath.Join(dir, "gap.json"))
 	return nil
+}
+
+// twinProgress shows the runs of a comparison, one after another.
+type twinProgress struct {
+	e     *env
+	every int
+	p     *progress
+	run   string
+}
+
+func (t *twinProgress) event(run string, ev train.Event) {
+	if run != t.run {
+		t.close()
+		fmt.Fprintf(t.e.err, "%s\n", run)
+		t.p, t.run = newProgress(t.e.err, t.every), run
+	}
+	t.p.event(ev)
+}
+
+func (t *twinProgress) close() {
+	if t.p != nil {
+		t.p.close()
+		t.p = nil
+	}
 }
 
 // resumeTwins refuses flags that say something else than the comparison began
