@@ -8,6 +8,7 @@ import (
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/models/adapter"
 	"github.com/trit-ml/trit/models/checkpoint"
+	"github.com/trit-ml/trit/train"
 )
 
 type convertCmd struct {
@@ -17,12 +18,13 @@ type convertCmd struct {
 	Arch     string `help:"GGUF architecture name; by default it follows the model."`
 	Float    string `help:"Type of embedding and head: f32, f16 or bf16; by default as they are."`
 	Rounding bool   `help:"Allow types that do not hold every value exactly."`
+	Best     bool   `help:"Of a run folder of trit train: the best checkpoint by validation, in place of the newest."`
 	Verify   bool   `help:"Read the result again and compare every value."`
 	Adapter  string `help:"Merge a low-rank adapter into the weights, which are ternary again after it: most of a small one is lost, and how much is said." placeholder:"DIR"`
 }
 
 func (convertCmd) Help() string {
-	return "Examples:\n  trit convert runs/mine mine.gguf --verify\n  trit convert mine.gguf mine-hf --to offline\n  trit convert runs/mine small --float bf16 --rounding\n  trit convert runs/mine merged --to online --adapter runs/tuned"
+	return "Examples:\n  trit convert runs/mine mine.gguf --verify\n  trit convert mine.gguf mine-hf --to offline\n  trit convert runs/mine small --float bf16 --rounding --best\n  trit convert runs/mine merged --to online --adapter runs/tuned"
 }
 
 func (c *convertCmd) Run(e *env) error {
@@ -40,7 +42,15 @@ func (c *convertCmd) Run(e *env) error {
 		}
 		o.Float = f
 	}
-	m, err := resolve(e, c.Src)
+	src := c.Src
+	if c.Best {
+		weights, err := train.Weights(c.Src, true)
+		if err != nil {
+			return err
+		}
+		src = weights
+	}
+	m, err := resolve(e, src)
 	if err != nil {
 		return err
 	}

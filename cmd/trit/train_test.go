@@ -28,6 +28,11 @@ func TestTrainConfig(t *testing.T) {
 	ok(t, []string{"steps: 3", "keep: 5"}, "train", "--print-config", "--resume", "--out", runDir, "--keep", "5")
 	ok(t, []string{"training form", "windows of 16"}, "eval", "heldout", runDir)
 	ok(t, []string{"inference form, windows of 16"}, "eval", "heldout", runDir, "--model", runDir, "--windows")
+	best := filepath.Join(dir, "best")
+	ok(t, []string{best + ": offline"}, "convert", runDir, best, "--best")
+	if out, code := trit(t, "convert", best, filepath.Join(dir, "again"), "--best"); code == 0 || !strings.Contains(out, "holds no checkpoint") {
+		t.Errorf("the best checkpoint of a folder that is no run: exit %d, %s", code, out)
+	}
 	for args, want := range map[string]string{
 		"--resume --out " + runDir + " --hidden 64":    "start a new run",
 		"--config " + file + " --tokenizer nosuchfile": "nosuchfile",
