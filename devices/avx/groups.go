@@ -9,9 +9,9 @@ import (
 	"github.com/trit-ml/trit/ops/ternary"
 )
 
-// groupKernels are the quantizers and the product of weights that have a scale
-// for each group along a row. Codes stay a byte each: a packed layout would have
-// to be cut at groups.
+// groupKernels are the quantizers and the products of weights that have a scale for
+// each group along a row. Groups of whole blocks use the kernels of matrices, packed
+// at load or, in training, made into panels by each call; others bytes.
 func (u *unit) groupKernels() []devices.Kernel {
 	return []devices.Kernel{
 		u.row(devices.Kernel{
@@ -38,12 +38,17 @@ func (u *unit) groupKernels() []devices.Kernel {
 				}), nil
 			},
 		}),
+		u.groupRow(ternaryLayout),
+		u.groupRow(""),
 		u.row(devices.Kernel{
 			Name: "ternary.group_matmul.i8", Op: ternary.GroupMatMulOp.OpDef, Order: "groups",
 			Scratch: func(c *devices.Call) int {
 				s := &scratch{}
 				parts[int32](s, u.threads, groupTokens*groupRows)
 				return s.size
+			},
+			Cost: func(c *devices.Call) float64 {
+				return costCall + float64(first(c.In[0]))*float64(c.In[2].Len())/30
 			},
 			Bind: u.bindGroupMatMul,
 		}),

@@ -559,3 +559,11 @@ func codesAccum1AVX512(acc *int32, ldacc int, p *int16, ldp int, v *int8, ldv in
 }
 
 func quantizeI16AVX2(dst *int16, src *float32, n int, inverse float32) { panic(noAssembly) }
+
+func groupAddAVX2(y *float32, ldy int, acc *int32, ldacc int, gamma *float32, tokens int) {
+	panic(noAssembly)
+}
+
+func groupDivideAVX2(y *float32, ldy int, x *float32, ldx int, s *float32, tokens int) {
+	panic(noAssembly)
+}

@@ -23,6 +23,7 @@ func (isa ISA) unpackedGEMM(acc []int32, unpacked, padded []byte, q []int8, qsum
 	blocks := ceilDiv(k, BlockCols)
 	kp, panels, tokens := blocks*BlockCols, ceilDiv(r1-r0, PanelRows), isa.tileShape()
 	var g gemmTile
+	g.ldw = PanelRows * kp
 	for t := t0; t < t1; t += tokens {
 		g.tokens = min(tokens, t1-t)
 		for j := range g.tokens {
@@ -80,7 +81,7 @@ type gemmTile struct {
 	c              *int32
 	w              *byte
 	q              *int8
-	ldc, ldq       int // in elements
+	ldc, ldq, ldw  int // in elements; ldw is the distance of panels
 	tokens, panels int
 	init           [tileTokens]int32
 	out            [tileTokens * 2 * PanelRows]int32 // for a tile that sticks out of acc
@@ -136,7 +137,7 @@ func (g *gemmTile) runVNNI(blocks int) {
 }
 
 func (g *gemmTile) runAVX512(blocks int) {
-	c, ldc, w, ldw, q, ldq, init := g.c, 4*g.ldc, g.w, PanelRows*BlockCols*blocks, g.q, g.ldq, &g.init[0]
+	c, ldc, w, ldw, q, ldq, init := g.c, 4*g.ldc, g.w, g.ldw, g.q, g.ldq, &g.init[0]
 	switch (g.panels-1)*tileTokens + g.tokens {
 	case 1:
 		tileTernaryAVX512p1x1(c, ldc, w, ldw, q, ldq, blocks, init)

@@ -67,3 +67,20 @@ func (isa ISA) TernaryMulPanels(acc []int32, panels []byte, q []int8, qsums []in
 		}
 	}
 }
+
+// UnpackPanels writes the panels of a packed matrix of n rows and k columns.
+func (isa ISA) UnpackPanels(dst, packed []byte, n, k int) {
+	blocks := ceilDiv(n, PanelRows) * ceilDiv(k, BlockCols)
+	dst, packed = dst[:blocks*4*blockBytes], packed[:blocks*blockBytes]
+	switch {
+	case blocks == 0:
+	case isa != Generic:
+		isa.unpack(&dst[0], &packed[0], blocks)
+	default:
+		for i, v := range packed {
+			for j := range 4 {
+				dst[i/blockBytes*4*blockBytes+j*blockBytes+i%blockBytes] = v >> (2 * j) & 3
+			}
+		}
+	}
+}
