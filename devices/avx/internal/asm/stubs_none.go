@@ -567,3 +567,9 @@ func groupAddAVX2(y *float32, ldy int, acc *int32, ldacc int, gamma *float32, to
 func groupDivideAVX2(y *float32, ldy int, x *float32, ldx int, s *float32, tokens int) {
 	panic(noAssembly)
 }
+
+func gemvRowsAVX512(acc *int32, w *byte, offs *uint32, quads int, q *int8, lines int, init int32) {
+	panic(noAssembly)
+}
+
+func unpackRowsAVX512(dst *byte, src *byte, stride int, lines int) { panic(noAssembly) }
