@@ -48,5 +48,5 @@ func withGLU(cache passes.Cache) passes.Pipeline {
 func Example_pipeline() {
 	p := withGLU(passes.NewCache(1, 128, 32, graph.F32))
 	fmt.Println(p.Names(), len(bitlinear.Fused()), "built-in fusions")
-	// Output: [kv-cache last-row screen-head lower-bitlinear cse merge-siblings fold fuse dce] 9 built-in fusions
+	// Output: [kv-cache last-row screen-head lower-bitlinear cse merge-siblings fold fuse dce] 10 built-in fusions
 }

@@ -1,6 +1,8 @@
 package passes
 
 import (
+	"slices"
+
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/ops"
 	"github.com/trit-ml/trit/ops/bitlinear"
@@ -136,7 +138,8 @@ func MergeSiblings() Pass {
 }
 
 // siblings maps each rescale node to the nodes it is merged with, itself
-// included, in graph order and in groups of at most three.
+// included, in graph order and in groups of at most three, but for a gate, which
+// comes first in a pair.
 func siblings(g *graph.Graph) map[*graph.Node][]*graph.Node {
 	type key struct{ q, s graph.Value }
 	byInput := map[key][]*graph.Node{}
@@ -165,12 +168,19 @@ func siblings(g *graph.Graph) map[*graph.Node][]*graph.Node {
 		}
 		byInput[k] = append(byInput[k], n)
 	}
+	gate := func(n *graph.Node) bool {
+		return slices.ContainsFunc(uses[n.Result(0)], func(u *graph.Node) bool { return u.Op == ops.ReLU2Op.OpDef })
+	}
 	groups := map[*graph.Node][]*graph.Node{}
 	for _, k := range order {
 		for ns := byInput[k]; len(ns) > 1; {
 			size := min(3, len(ns))
 			if len(ns) == 4 {
 				size = 2
+			}
+			// A gate comes first, whatever was declared first: fused ops know it there.
+			if size == 2 && gate(ns[1]) && !gate(ns[0]) {
+				ns[0], ns[1] = ns[1], ns[0]
 			}
 			for _, n := range ns[:size] {
 				groups[n] = ns[:size]

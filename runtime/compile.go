@@ -58,7 +58,8 @@ type Program struct {
 	closed  bool
 	runs    int // open runs
 	weights map[stored]location
-	read    int // bytes of params taken from the source
+	packed  devices.Buffer // where the packed ones lie
+	read    int            // bytes of params taken from the source
 }
 
 // location is where a value lies.

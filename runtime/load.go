@@ -46,7 +46,13 @@ var errClosed = errors.New("the program is closed")
 
 func (p *Program) freeWeights() {
 	for _, w := range p.weights {
-		_ = w.buf.Free() // host memory or the device's teardown: nothing to act on
+		if w.buf != p.packed {
+			_ = w.buf.Free() // host memory or the device's teardown: nothing to act on
+		}
+	}
+	if p.packed != nil {
+		_ = p.packed.Free()
+		p.packed = nil
 	}
 	clear(p.weights)
 	p.loaded, p.read = false, 0
@@ -74,6 +80,7 @@ type loader struct {
 	uses  map[int]int      // reads of a root still to come, +1 if it is kept
 	done  map[*graph.Node]bool
 	bad   []error // params that cannot be had
+	end   int     // of what is taken of the packed weights' memory
 }
 
 func (l *loader) run() error {
@@ -273,21 +280,42 @@ func (l *loader) pack(v graph.Value, layout graph.Layout, from location) (locati
 	if err != nil {
 		return location{}, err
 	}
-	bytes := lay.Bytes(dims)
-	buf, err := l.p.dev.Alloc(bytes)
+	to, err := l.place(lay.Bytes(dims))
 	if err != nil {
 		return location{}, err
 	}
-	to := location{buf: buf, bytes: bytes}
 	launch, err := lay.Pack(
 		devices.Operand{Elem: v.Type().Elem, Dims: dims, Buf: from.buf, Off: from.off},
-		devices.Operand{Elem: v.Type().Elem, Dims: dims, Layout: layout, Buf: buf})
+		devices.Operand{Elem: v.Type().Elem, Dims: dims, Layout: layout, Buf: to.buf, Off: to.off})
 	if err == nil {
 		err = errors.Join(l.q.Launch(launch), l.q.Sync(l.ctx))
 	}
-	if err != nil {
-		return location{}, errors.Join(err, buf.Free())
+	return to, err
+}
+
+// place takes memory for a packed weight. All lie in one stretch, so that the pages
+// of a host's can be large however small a weight is.
+func (l *loader) place(bytes int) (location, error) {
+	p := l.p
+	if p.packed == nil {
+		all := 0
+		for _, s := range p.need {
+			if s.layout == "" {
+				continue
+			}
+			n, err := p.storedBytes(s)
+			if err != nil {
+				return location{}, err
+			}
+			all += align(n)
+		}
+		var err error
+		if p.packed, err = p.dev.Alloc(all); err != nil {
+			return location{}, err
+		}
 	}
+	to := location{buf: p.packed, off: l.end, bytes: bytes}
+	l.end += align(bytes)
 	return to, nil
 }
 

@@ -125,10 +125,11 @@ func TestLoadStreams(t *testing.T) {
 			t.Fatal(err)
 		}
 		one, packed := 4*n*n, 4+4*n*n
-		if dev.now != layers*packed {
-			t.Errorf("wraps %v: %d bytes are kept, want %d", wraps, dev.now, layers*packed)
+		kept := layers * align(packed)
+		if dev.now != kept {
+			t.Errorf("wraps %v: %d bytes are kept, want %d", wraps, dev.now, kept)
 		}
-		if limit := layers*packed + 3*one; dev.peak > limit {
+		if limit := kept + 3*one; dev.peak > limit {
 			t.Errorf("wraps %v: %d bytes at the peak, want at most %d", wraps, dev.peak, limit)
 		}
 		m, err := p.Memory(1)

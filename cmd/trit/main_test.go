@@ -45,7 +45,7 @@ func TestHelp(t *testing.T) {
 func TestVersion(t *testing.T) { ok(t, []string{"trit ", "go1."}, "version") }
 
 func TestDump(t *testing.T) {
-	ok(t, []string{"fused.relu2_glu_down", "return"}, "dump", "--preset", "nano", "--scope", "model.layers.0.mlp")
+	ok(t, []string{"fused.relu2_mlp", "return"}, "dump", "--preset", "nano", "--scope", "model.layers.0.mlp")
 	ok(t, []string{"bitlinear(%"}, "dump", "--preset", "nano", "--after", "declared", "--scope", "model.layers.0.mlp")
 	ok(t, []string{"adamw("}, "dump", "--preset", "nano", "--pipeline", "train", "--scope", "optimizer")
 	ok(t, []string{"<svg", "</svg>"}, "dump", "--preset", "nano", "--scope", "model.layers.0", "--format", "svg")

@@ -17,9 +17,14 @@ const ternaryLayout graph.Layout = "i2x16"
 // a weight, columns in one stretch; see internal/asm.
 const colsLayout graph.Layout = "i2c256"
 
+// rowsLayout is the packed form of ternary weights of which only some rows may be
+// wanted: two bits a weight, rows in one stretch; see internal/asm.
+const rowsLayout graph.Layout = "i2r256"
+
 func (u *unit) layouts() []devices.Layout {
 	return []devices.Layout{
 		ternaryPacking(ternaryLayout, asm.PackedBytes, packPanels*asm.PanelRows, asm.PackTernaryRows),
+		ternaryPacking(rowsLayout, asm.PackedRowsBytes, packPanels*asm.PanelRows, asm.PackTernaryByRow),
 		ternaryPacking(colsLayout, asm.PackedColsBytes, asm.ColRows, asm.PackTernaryCols),
 	}
 }

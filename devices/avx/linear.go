@@ -59,7 +59,7 @@ func (u *unit) linearRow(op *graph.OpDef, layouts []graph.Layout, inPlace []grap
 		Cost:  cost,
 		Scratch: func(c *devices.Call) int {
 			s := &scratch{}
-			u.newLinear(c, list(c), plain, s)
+			u.newLinear(first(c.In[0]), c.In[0].Last(), list(c), plain, s)
 			return s.size
 		},
 		Bind: func(c *devices.Call) (devices.Launch, error) { return u.bindLinear(c, list(c), plain) },
@@ -99,15 +99,26 @@ type product struct {
 	res, y []float32 // [S,N]
 	acc    []int32   // [S,N], instead of y
 	n      int
-	cols   bool // packed as colsLayout
+	layout graph.Layout
 }
 
 // bytes is the size of the packed matrix of k columns.
 func (p *product) bytes(k int) int {
-	if p.cols {
+	switch p.layout {
+	case colsLayout:
 		return asm.PackedColsBytes(p.n, k)
+	case rowsLayout:
+		return asm.PackedRowsBytes(p.n, k)
 	}
 	return asm.PackedBytes(p.n, k)
+}
+
+// find takes the packed matrix of k columns from its operand.
+func (p *product) find(k int) error {
+	if p.packed = host.Bytes(p.w, p.bytes(k)); p.packed == nil {
+		return fmt.Errorf("weights%v: %d packed bytes are not in host memory", p.w.Dims, p.bytes(k))
+	}
+	return nil
 }
 
 // linear is a bound call.
@@ -136,9 +147,9 @@ const (
 	fewTokens     = 2        // up to here the packed weights are read per token
 )
 
-// newLinear lays out a call: its tiles and its scratch.
-func (u *unit) newLinear(c *devices.Call, ps []product, plain bool, mem *scratch) *linear {
-	l := &linear{isa: u.isa, s: c.In[0].Dims[0], k: c.In[0].Dims[1], products: ps, plain: plain}
+// newLinear lays out products of s tokens and k columns: tiles and scratch.
+func (u *unit) newLinear(s, k int, ps []product, plain bool, mem *scratch) *linear {
+	l := &linear{isa: u.isa, s: s, k: k, products: ps, plain: plain}
 	tokens := max(l.s, 1)
 	rows := gemmTaskRows
 	if l.s <= fewTokens && !plain {
@@ -157,7 +168,7 @@ func (u *unit) newLinear(c *devices.Call, ps []product, plain bool, mem *scratch
 	l.sums = part[int32](mem, l.s)
 	l.accs = parts[int32](mem, u.threads, rows*tokens)
 	if l.s > fewTokens || plain {
-		l.unpacked = parts[byte](mem, u.threads, max(asm.TernaryScratch(l.k), asm.TernaryColsScratch(l.k)))
+		l.unpacked = parts[byte](mem, u.threads, max(asm.TernaryRowsScratch(l.k), asm.TernaryColsScratch(l.k)))
 	} else {
 		l.unpacked = make([][]byte, u.threads)
 	}
@@ -178,7 +189,7 @@ func (u *unit) newLinear(c *devices.Call, ps []product, plain bool, mem *scratch
 }
 
 func (u *unit) bindLinear(c *devices.Call, ps []product, plain bool) (devices.Launch, error) {
-	l := u.newLinear(c, ps, plain, bindScratch(c))
+	l := u.newLinear(first(c.In[0]), c.In[0].Last(), ps, plain, bindScratch(c))
 	l.q = host.I8(c.In[0])
 	if len(c.In) > 2 {
 		l.scales = f32(c.In[1])
@@ -191,13 +202,16 @@ func (u *unit) bindLinear(c *devices.Call, ps []product, plain bool) (devices.La
 			}
 			continue
 		}
-		p.packed = host.Bytes(p.w, p.bytes(l.k))
-		if p.packed == nil {
-			return nil, fmt.Errorf("weights %d: %d packed bytes are not in host memory", i, p.bytes(l.k))
+		if err := p.find(l.k); err != nil {
+			return nil, err
 		}
 	}
+	return host.Launch{Where: c.Where, Phases: l.phases()}, nil
+}
+
+func (l *linear) phases() []host.Phase {
 	const sumRows = 64
-	return host.Launch{Where: c.Where, Phases: []host.Phase{
+	return []host.Phase{
 		{Tasks: ceilDiv(l.s, sumRows) + len(l.made), Run: func(task, _ int) {
 			if sums := ceilDiv(l.s, sumRows); task >= sums {
 				t := &l.made[task-sums]
@@ -210,7 +224,7 @@ func (u *unit) bindLinear(c *devices.Call, ps []product, plain bool) (devices.La
 			}
 		}},
 		{Tasks: len(l.tiles), Run: l.run, Fetch: l.fetcher()},
-	}}, nil
+	}
 }
 
 const (
@@ -250,7 +264,9 @@ func (l *linear) run(task, worker int) {
 	acc, q, sums := l.accs[worker][:m*n], l.q[t.t0*l.k:t.t1*l.k], l.sums[t.t0:t.t1]
 	if l.plain {
 		l.isa.TernaryMulPanels(acc, p.packed[asm.TernaryPanelsBytes(t.r0, l.k):], q, sums, m, n, l.k, 0, n, 0, m, l.unpacked[worker])
-	} else if p.cols {
+	} else if p.layout == rowsLayout {
+		l.isa.TernaryRowsGEMM(acc, p.packed, q, sums, m, p.n, l.k, t.r0, t.r1, l.unpacked[worker])
+	} else if p.layout == colsLayout {
 		l.isa.TernaryColsGEMM(acc, p.packed, q, sums, m, p.n, l.k, t.r0, t.r1, l.unpacked[worker])
 	} else {
 		packed := p.packed[asm.PackedBytes(t.r0, l.k):]

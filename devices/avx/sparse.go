@@ -33,17 +33,27 @@ func (u *unit) sparseKernels() []devices.Kernel {
 		Skips: true,
 		Scratch: func(c *devices.Call) int {
 			s := &scratch{}
-			u.newGLUDown(c, s)
+			u.newGLUDown(c, 3, s)
 			return s.size
 		},
-		Bind: u.bindGLUDown,
-	})}
+		Bind: func(c *devices.Call) (devices.Launch, error) {
+			d := u.newGLUDown(c, 3, bindScratch(c))
+			d.gate, d.up = f32(c.In[0]), f32(c.In[1])
+			if err := d.products[0].find(d.k); err != nil {
+				return nil, err
+			}
+			return host.Launch{Where: c.Where, Phases: d.phases(), Unread: d.unread}, nil
+		},
+	}), u.mlpKernel()}
 }
 
 // gluDown is a bound call of fused.relu2_glu_down.
 type gluDown struct {
 	*linear
-	rows [][]float32 // by worker: relu2(gate)·up of a row
+	gate, up []float32 // [S,K]
+	gain     []float32 // [K], of the norm
+	eps      float32
+	rows     [][]float32 // by worker: relu2(gate)·up of a row
 
 	// For few tokens: tasks are groups of lines of rows by parts of the columns.
 	groups, parts int
@@ -56,9 +66,13 @@ type gluDown struct {
 // for the last one.
 const colsTasks = 4
 
-func (u *unit) newGLUDown(c *devices.Call, mem *scratch) *gluDown {
-	ps := []product{{w: c.In[3], gamma: f32(c.In[4]), res: f32(c.In[5]), y: f32(c.Out[0]), cols: true}}
-	d := &gluDown{linear: u.newLinear(c, ps, false, mem)}
+// newGLUDown lays out the part of a call whose operands from down on are the
+// weights, their scale and the residual stream, behind the norm's gain.
+func (u *unit) newGLUDown(c *devices.Call, down int, mem *scratch) *gluDown {
+	w := c.In[down]
+	ps := []product{{w: w, gamma: f32(c.In[down+1]), res: f32(c.In[down+2]), y: f32(c.Out[0]), layout: colsLayout}}
+	d := &gluDown{linear: u.newLinear(first(c.In[0]), w.Dims[1], ps, false, mem)}
+	d.gain, d.eps = f32(c.In[down-1]), float32(c.Attrs.(bitlinear.NormQuantAttrs).Eps)
 	d.q = part[int8](mem, d.s*d.k)
 	d.scales = part[float32](mem, d.s)
 	d.rows = parts[float32](mem, u.threads, d.k)
@@ -86,44 +100,41 @@ func (u *unit) newGLUDown(c *devices.Call, mem *scratch) *gluDown {
 // padded is the number of sums of a product, in whole lines.
 func (d *gluDown) padded() int { return ceilDiv(d.products[0].n, asm.ColRows) * asm.ColRows }
 
-func (u *unit) bindGLUDown(c *devices.Call) (devices.Launch, error) {
-	d := u.newGLUDown(c, bindScratch(c))
-	p := &d.products[0]
-	if p.packed = host.Bytes(p.w, p.bytes(d.k)); p.packed == nil {
-		return nil, fmt.Errorf("weights: %d packed bytes are not in host memory", p.bytes(d.k))
-	}
-	gate, up, g := f32(c.In[0]), f32(c.In[1]), f32(c.In[2])
-	eps, k := float32(c.Attrs.(bitlinear.NormQuantAttrs).Eps), d.k
-	quantize := func(t, worker int) {
-		m := d.rows[worker]
-		u.isa.Relu2Mul(m, gate[t*k:(t+1)*k], up[t*k:(t+1)*k])
-		d.scales[t], d.sums[t] = u.isa.RMSNormQuant(d.q[t*k:(t+1)*k], m, g, eps)
-	}
+// quantize makes the codes that a token's down projection multiplies.
+func (d *gluDown) quantize(t, worker int) {
+	m, k := d.rows[worker], d.k
+	d.isa.Relu2Mul(m, d.gate[t*k:(t+1)*k], d.up[t*k:(t+1)*k])
+	d.scales[t], d.sums[t] = d.isa.RMSNormQuant(d.q[t*k:(t+1)*k], m, d.gain, d.eps)
+}
+
+func (d *gluDown) phases() []host.Phase {
 	if d.s > fewTokens {
-		size := max(1, taskElements/max(k, 1))
-		return host.Launch{Where: c.Where, Phases: []host.Phase{
+		size := max(1, taskElements/max(d.k, 1))
+		return []host.Phase{
 			{Tasks: ceilDiv(d.s, size), Run: func(task, worker int) {
 				for t := task * size; t < min(d.s, (task+1)*size); t++ {
-					quantize(t, worker)
+					d.quantize(t, worker)
 				}
 			}},
 			{Tasks: len(d.tiles), Run: d.run},
-		}}, nil
+		}
 	}
-	phases := []host.Phase{
+	return []host.Phase{
 		{Tasks: d.s, Run: func(t, worker int) {
-			quantize(t, worker)
+			d.quantize(t, worker)
 			d.list(t)
 		}},
 		{Tasks: d.s * d.parts * d.groups, Run: d.multiply},
 		{Tasks: d.s, Run: func(t, _ int) { d.finish(t) }},
 	}
-	return host.Launch{Where: c.Where, Phases: phases, Unread: d.unread}, nil
 }
 
 // unread is the bytes of weights that no token of the last run needed. Tokens are
 // taken one after the other, so what several need counts as often.
 func (d *gluDown) unread() int {
+	if d.s > fewTokens {
+		return 0
+	}
 	read := 0
 	for i := range d.cols {
 		read += d.cols[i].Len() * asm.ColBytes(d.products[0].n)

@@ -91,6 +91,7 @@ func Known() map[*graph.OpDef]Op {
 		bitlinear.ReLU2GLUOp.OpDef:      {binarySame, rounded},
 		bitlinear.GLUSubLNQuantOp.OpDef: {gluSublnQuant, coded},
 		bitlinear.GLUDownOp.OpDef:       {gluDown, offByCode},
+		bitlinear.MLPOp.OpDef:           {mlp, offByCode},
 		bitlinear.IntLinearOp.OpDef:     {intLinear(1, false), rounded},
 		bitlinear.LinearAddOp.OpDef:     {intLinear(1, true), Tolerance{Rel: 1e-6}},
 		bitlinear.IntLinear2Op.OpDef:    {intLinear(2, false), rounded},

@@ -150,6 +150,16 @@ func gluDown(r *Rand) []Case {
 		r.Fill(-1, 2, 70), r.F32(2, 70), r.F32(70), r.Tern(33, 70), r.Fill(0.3), r.F32(2, 33)}})
 }
 
+func mlp(r *Rand) []Case {
+	var cs []Case
+	for _, p := range products {
+		s, k, n := p[0], p[1], p[2]
+		cs = append(cs, Case{Attrs: normQuant(8), Rows: []int{0, 1, 9}, In: []graph.Tensor{
+			r.I8(s, k), r.scales(s), r.Tern(n, k), r.Fill(0.1), r.Tern(n, k), r.Fill(0.2), r.F32(n), r.Tern(n/2+1, n), r.Fill(0.3), r.F32(s, n/2+1)}})
+	}
+	return cs
+}
+
 // intLinear makes cases of a fused product with count weights and, if res, a
 // residual.
 func intLinear(count int, res bool) func(r *Rand) []Case {

@@ -66,6 +66,7 @@ func cases() map[string][]opcheck.Case {
 		"fused.relu2_glu":             {{Attrs: none, In: []graph.Tensor{f(rows, k), f(rows, k)}, Sym: rows}},
 		"fused.relu2_glu_subln_quant": {{Attrs: norm, In: []graph.Tensor{f(rows, k), f(rows, k), f(k)}, Sym: rows}},
 		"fused.relu2_glu_down":        {{Attrs: norm, In: []graph.Tensor{f(rows, k), f(rows, k), f(k), weight(n), gamma(), f(rows, n)}, Sym: rows}},
+		"fused.relu2_mlp":             {{Attrs: norm, In: []graph.Tensor{codes(), scales(), weight(n), gamma(), weight(n), gamma(), f(n), opcheck.Codes(r, graph.Tern, -1, 1, m, n), gamma(), f(rows, m)}, Sym: rows}},
 		"fused.norm_glu":              {{Attrs: norm, In: []graph.Tensor{f(rows, k), f(k), weight(n), gamma(), weight(n), gamma()}, Sym: rows}},
 		"fused.norm_bitlinear3":       {{Attrs: norm, In: []graph.Tensor{f(rows, k), f(k), weight(n), gamma(), weight(m), gamma(), weight(5), gamma()}, Sym: rows}},
 		"fused.norm_bitlinear_add":    {{Attrs: norm, In: []graph.Tensor{f(rows, k), f(k), weight(n), gamma(), f(rows, n)}, Sym: rows}},
@@ -127,6 +128,12 @@ var primitives = map[string]func(attrs any, in []graph.Value) []graph.Value{
 		a := attrs.(bitlinear.NormQuantAttrs)
 		q, s := ops.QuantAct(ops.RMSNorm(ops.Mul(ops.ReLU2(in[0]), in[1]), in[2], a.Eps), ops.Int8)
 		return []graph.Value{ops.Add(intLinear([]graph.Value{q, s, in[3], in[4]}, 2)[0], in[5])}
+	},
+	"fused.relu2_mlp": func(attrs any, in []graph.Value) []graph.Value {
+		a := attrs.(bitlinear.NormQuantAttrs)
+		gate, up := intLinear(in, 2)[0], intLinear(in, 4)[0]
+		q, s := ops.QuantAct(ops.RMSNorm(ops.Mul(ops.ReLU2(gate), up), in[6], a.Eps), ops.Int8)
+		return []graph.Value{ops.Add(intLinear([]graph.Value{q, s, in[7], in[8]}, 2)[0], in[9])}
 	},
 	"fused.norm_glu": func(attrs any, in []graph.Value) []graph.Value {
 		y := intLinear2(codes(attrs, in), 2, 4)

@@ -13,7 +13,7 @@ func Fused() []*graph.OpDef {
 		GLUSubLNQuantOp.OpDef, ReLU2GLUOp.OpDef, SubLNQuantOp.OpDef,
 		RoPEAppendOp.OpDef,
 		LinearAddOp.OpDef, IntLinear3Op.OpDef, IntLinear2Op.OpDef, IntLinearOp.OpDef,
-		GLUDownOp.OpDef,
+		GLUDownOp.OpDef, MLPOp.OpDef,
 	}
 }
 
@@ -136,5 +136,17 @@ var RoPEAppendOp = graph.Define(graph.Def[RoPEAppendAttrs]{
 		%qr      = rope(%q, %pos) {theta=$theta, head_dim=$head_dim}
 		%kr      = rope(%k, %pos) {theta=$theta, head_dim=$head_dim}
 		%kd, %vd = kv.append(%kc, %vc, %kr, %v, %seq, %pos, %table)
+	}`,
+})
+
+// MLPOp is a feed-forward layer behind its quantizer. Where relu2(gate) is zero the
+// product with up is, whatever up is, so a kernel can leave out those rows of the up
+// projection, and the columns of the down projection that meet them.
+var MLPOp = graph.Define(graph.Def[NormQuantAttrs]{
+	Name: "fused.relu2_mlp", Doc: "gate and up bitlinears, relu2(gate) * up, normalised, down bitlinear, + res",
+	Uses: []*graph.OpDef{IntLinear2Op.OpDef, GLUDownOp.OpDef},
+	Body: `(%q, %s, %t0, %gamma0, %t1, %gamma1, %g, %t2, %gamma2, %res) -> (%y) {
+		%gate, %up = fused.bitlinear2(%q, %s, %t0, %gamma0, %t1, %gamma1)
+		%y         = fused.relu2_glu_down(%gate, %up, %g, %t2, %gamma2, %res) {eps=$eps, bits=$bits, round=$round}
 	}`,
 })

@@ -142,7 +142,9 @@ line_end:
 	VPADDD        Y10, Y1, Y10
 	VEXTRACTI32X4 $0x01, Y10, X11
 	VPADDD        X11, X10, X11
-	VPBROADCASTD  init+48(FP), X10
+	MOVL          init+48(FP), DI
+	VMOVD         DI, X10
+	VPBROADCASTD  X10, X10
 	VPADDD        X11, X10, X11
 	VMOVDQU32     X11, (AX)
 	ADDQ          $0x10, AX

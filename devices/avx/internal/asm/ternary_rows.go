@@ -83,7 +83,7 @@ func NewRowList(offs []uint32) RowList { return RowList{offs: offs} }
 // 2^32 bytes.
 func (l *RowList) SetUnless(x []float32, first, k int) {
 	size := uint32(RowBytes(k))
-	offs, at, n := l.offs[:len(x)+1], uint32(first)*size, 0
+	offs, at, n := l.offs[:len(x)], uint32(first)*size, 0
 	for _, v := range x {
 		offs[n] = at
 		in := 1
@@ -93,10 +93,23 @@ func (l *RowList) SetUnless(x []float32, first, k int) {
 		n += in
 		at += size
 	}
+	l.fill(n, uint32(first)*size)
+}
+
+// SetAll lists n rows from first on.
+func (l *RowList) SetAll(n, first, k int) {
+	size := uint32(RowBytes(k))
+	for i := range l.offs[:n] {
+		l.offs[i] = uint32(first+i) * size
+	}
+	l.fill(n, uint32(first)*size)
+}
+
+// fill ends a list of n rows: what is asked for beyond it is the last one.
+func (l *RowList) fill(n int, last uint32) {
 	l.n = n
-	last := uint32(first) * size
 	if n > 0 {
-		last = offs[n-1]
+		last = l.offs[n-1]
 	}
 	for i := range l.offs[n:RowListLen(n)] {
 		l.offs[n+i] = last
