@@ -226,10 +226,24 @@ func (d *Device) normedKernels() []devices.Kernel {
 	})
 }
 
+// manyRows is from how many rows on kernels/norm_rows.cu is faster than a block of
+// rowThreads for each.
+const manyRows = 128
+
+// bindNormQuant normalises rows and makes codes of them. All kernels for it give the
+// same bits.
 func (d *Device) bindNormQuant(c *devices.Call) (devices.Launch, error) {
 	a := c.Attrs.(bitlinear.NormQuantAttrs)
-	return d.bindEarly("norm_quant", shape{blocks: c.In[0].Rows(), threads: rowThreads},
-		c.In[0], c.In[1], c.Out[0], c.Out[1], int32(c.In[0].Last()), a.Eps, ops.QuantAttrs{Bits: a.Bits}.QMax())
+	rows, last := c.In[0].Rows(), c.In[0].Last()
+	fn, threads := "norm_quant", rowThreads
+	if step := 4 * rowThreads; rows >= manyRows && last%4 == 0 && last <= 4*step {
+		fn, threads = "norm_rows_2", rowThreads/4
+		if last > 2*step {
+			fn = "norm_rows_4"
+		}
+	}
+	return d.bindEarly(fn, shape{blocks: rows, threads: threads},
+		c.In[0], c.In[1], c.Out[0], c.Out[1], int32(last), a.Eps, ops.QuantAttrs{Bits: a.Bits}.QMax())
 }
 
 // groupKernels are products whose weights have a scale for each group.

@@ -130,6 +130,9 @@ func sublnQuant(r *Rand) []Case {
 	cs := overMatrices(func(n, d int) Case {
 		return Case{Attrs: normQuant(8), In: []graph.Tensor{r.F32(n, d), r.F32(d)}, Rows: []int{0}}
 	})
+	for _, m := range [][2]int{{132, 2600}, {129, 4100}} {
+		cs = append(cs, Case{Attrs: normQuant(8), In: []graph.Tensor{r.F32(m[0], m[1]), r.F32(m[1])}, Rows: []int{0}, Note: "many rows"})
+	}
 	return append(cs, Case{Attrs: normQuant(8), In: []graph.Tensor{graph.NewTensor(graph.F32, 2, 40), r.F32(40)}, Note: "zeros"},
 		Case{Attrs: normQuant(4), In: []graph.Tensor{r.F32(3, 96), r.F32(96)}, Rows: []int{0}, Note: "four bits"})
 }
