@@ -22,9 +22,9 @@ type wideTile struct {
 }
 
 var wgmmaTiles = []wideTile{
-	{tokens: 128, rows: 256, stages: 4, step: 700, store: 3000},
-	{tokens: 128, rows: 160, stages: 6, step: 500, store: 2500},
-	{tokens: 64, rows: 128, stages: 8, step: 250, store: 2000},
+	{tokens: 128, rows: 256, stages: 4, step: 700, store: 6500},
+	{tokens: 128, rows: 160, stages: 6, step: 600, store: 4000},
+	{tokens: 64, rows: 128, stages: 8, step: 360, store: 2000},
 }
 
 func (t wideTile) name() string { return fmt.Sprintf("wgmma_%dx%d", t.tokens, t.rows) }
@@ -44,8 +44,8 @@ type wideGrid struct{ tiles, splits, blocks int }
 func (d *Device) grid(t wideTile, m, k, cols int) (best wideGrid, cost float64) {
 	const (
 		maxSplits = 16
-		joinCost  = 1500 // nanoseconds of writing sums and adding those of others
-		eachJoin  = 150
+		joinCost  = 3000 // nanoseconds of writing sums and adding those of others
+		eachJoin  = 300
 	)
 	steps, tiles := ceilDiv(k, wideStep), ceilDiv(m, t.tokens)*cols
 	for n := 1; n <= min(maxSplits, steps); n++ {

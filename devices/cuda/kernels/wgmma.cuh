@@ -50,7 +50,20 @@ __device__ __forceinline__ void mbarrier_wait(Mbarrier* b, unsigned parity) {
 #endif
 }
 
-// visible lets the tensor cores see what this thread has written to shared memory.
+// cp_async_arrive is an arrival that happens when all copies that this thread has
+// started are done.
+__device__ __forceinline__ void cp_async_arrive(Mbarrier* b) {
+#ifdef __CUDA_ARCH__
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(shared_address(b)) : "memory");
+#else
+    emulated_commit();
+    emulated_wait(0);
+    emulated_mbarrier_arrive(b);
+#endif
+}
+
+// visible lets the tensor cores see what this thread has written to shared memory, or
+// has learned that others have.
 __device__ __forceinline__ void visible() {
 #ifdef __CUDA_ARCH__
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");

@@ -19,11 +19,10 @@
 
 #define STEP 128  // elements of the inner dimension in a stage, and bytes of a row there
 
-// Tile is how a block works: GROUPS warpgroups of 64 tokens, N rows of weights. What
-// is copied counts as there when the next LAG steps have begun.
-template <int GROUPS_, int N_, int STAGES_, int LAG_>
+// Tile is how a block works: GROUPS warpgroups of 64 tokens, N rows of weights.
+template <int GROUPS_, int N_, int STAGES_>
 struct Tile {
-    static const int GROUPS = GROUPS_, N = N_, STAGES = STAGES_, LAG = LAG_;
+    static const int GROUPS = GROUPS_, N = N_, STAGES = STAGES_;
     static const int M = GROUPS * 64, THREADS = 128 + GROUPS * 128;
     static const int A_BYTES = M * STEP, STAGE = A_BYTES + N * STEP;
     static const int UNITS = (N * 2 + 127) / 128;  // packed units of a stage for a thread that fills
@@ -83,17 +82,32 @@ struct Piece {
     }
 };
 
+// Ring counts stages.
+template <class T>
+struct Ring {
+    int stage;
+    unsigned parity;  // of the stage's phase
+    __device__ __forceinline__ Ring() : stage(0), parity(0) {}
+    __device__ __forceinline__ void next() {
+        if (++stage == T::STAGES) stage = 0, parity ^= 1;
+    }
+};
+
 // Source is where a filling thread reads weights: unit t%2 of a step, of rows t/2,
 // t/2+64 and so on of the tile.
 template <class T, bool GATE>
 struct Source {
+    static const int ROWS = GATE ? 32 : 64;  // of a matrix, between two of its units
     const uint4* at;
-    int row, n, units, unit, step, to;
+    size_t pitch;  // of ROWS
+    int row, n, units, step, to;
+    bool whole;  // all rows of the tile are there
     int index, total, rows, cols;
 
     __device__ __forceinline__ Source(const Wide& o, int index, int total, int rows, int cols)
         : index(index), total(total), rows(rows), cols(cols) {
         units = (o.k + 63) / 64;
+        pitch = (size_t)ROWS * units;
         if (index < total) open(o);
     }
 
@@ -107,21 +121,24 @@ struct Source {
         }
         row = p.row0 + r;
         n = p.w.n;
-        at = t + (size_t)row * units;
         step = p.from;
         to = p.to;
+        at = t + (size_t)row * units + 2 * step + (threadIdx.x & 1);
+        whole = p.row0 + (GATE ? T::N / 2 : T::N) <= n;
     }
 
     // read takes a step's units and moves on.
     __device__ __forceinline__ void read(const Wide& o, uint4 (&v)[T::UNITS]) {
         if (index >= total) return;
-        const int ROWS = GATE ? 32 : 64;
-        unit = 2 * step + (threadIdx.x & 1);
+        const uint4* from = at;
+        const bool all = whole && 2 * step + 2 <= units;
 #pragma unroll
-        for (int i = 0; i < T::UNITS; i++) {
-            bool in = row + i * ROWS < n && unit < units && (T::N % 64 == 0 || (threadIdx.x >> 1) + i * 64 < T::N);
-            v[i] = in ? __ldg(at + (size_t)(i * ROWS) * units + unit) : make_uint4(0, 0, 0, 0);
+        for (int i = 0; i < T::UNITS; i++, from += pitch) {
+            bool in = all || (row + i * ROWS < n && 2 * step + (int)(threadIdx.x & 1) < units);
+            if (i == T::UNITS - 1 && T::N % 64 != 0) in = in && (threadIdx.x >> 1) + i * 64 < T::N;
+            v[i] = in ? __ldg(from) : make_uint4(0, 0, 0, 0);
         }
+        at += 2;
         if (++step < to) return;
         index += gridDim.x;
         if (index < total) open(o);
@@ -144,19 +161,42 @@ __device__ __forceinline__ void put_units(u8* panel, const uint4 (&v)[T::UNITS])
     }
 }
 
-// copy_tokens starts to copy a step's codes of the tile's tokens; what lies outside
-// becomes zero.
+// Codes is where a filling thread copies codes from: chunk t%8 of a step, of tokens
+// t/8, t/8+16 and so on of the tile.
 template <class T>
-__device__ __forceinline__ void copy_tokens(u8* panel, const Wide& o, int token0, int step) {
-    const int r = threadIdx.x >> 3, c = threadIdx.x & 7, e = step * STEP + c * 16;
-    u8* to = panel + r * STEP + ((c ^ (r & 7)) << 4);
-    const i8* from = o.q + (size_t)(token0 + r) * o.k + e;
-#pragma unroll
-    for (int i = 0; i < T::M / 16; i++) {
-        bool in = token0 + r + i * 16 < o.m && e < o.k;
-        cp_async16(to + i * 16 * STEP, in ? from + (size_t)(i * 16) * o.k : o.q, in ? 16 : 0);
+struct Codes {
+    const i8* at;
+    size_t pitch;  // of 16 tokens
+    int token, e;  // element
+    bool whole;
+
+    __device__ __forceinline__ Codes(const Wide& o, int token0, int step) {
+        token = token0 + (threadIdx.x >> 3);
+        e = step * STEP + (threadIdx.x & 7) * 16;
+        at = o.q + (size_t)token * o.k + e;
+        pitch = (size_t)16 * o.k;
+        whole = token0 + T::M <= o.m;
     }
-}
+
+    // copy starts to copy a step's codes and moves on; what lies outside becomes zero.
+    __device__ __forceinline__ void copy(u8* panel, const Wide& o) {
+        const int r = threadIdx.x >> 3, c = threadIdx.x & 7;
+        u8* to = panel + r * STEP + ((c ^ (r & 7)) << 4);
+        const i8* from = at;
+        if (whole && e < o.k) {
+#pragma unroll
+            for (int i = 0; i < T::M / 16; i++, from += pitch) cp_async16(to + i * 16 * STEP, from);
+        } else {
+#pragma unroll
+            for (int i = 0; i < T::M / 16; i++, from += pitch) {
+                bool in = token + i * 16 < o.m && e < o.k;
+                cp_async16(to + i * 16 * STEP, in ? from : o.q, in ? 16 : 0);
+            }
+        }
+        at += STEP;
+        e += STEP;
+    }
+};
 
 // Stages is the block's shared memory.
 template <class T>
@@ -176,74 +216,77 @@ struct Stages {
 template <class T, bool GATE>
 __device__ __forceinline__ void fill(const Stages<T>& z, const Wide& o, int total, int rows, int cols) {
     const int AHEAD = 3;  // steps whose weights are under way
-    Source<T, GATE> source(o, blockIdx.x, total, rows, cols);
+    int index = blockIdx.x;
+    Source<T, GATE> source(o, index, total, rows, cols);
     uint4 v[AHEAD][T::UNITS];
 #pragma unroll
     for (int i = 0; i < AHEAD; i++) source.read(o, v[i]);
     grid_dependency_wait();
 
-    int index = blockIdx.x, count = 0;
     Piece<T, GATE> p(o, index, rows, cols);
-    int step = p.from;
-    auto hand_over = [&](int step) {
-        visible();
-        __syncwarp();
-        if ((threadIdx.x & 31) == 0) mbarrier_arrive(z.full + step % T::STAGES);
-    };
+    Codes<T> codes(o, p.token0, p.from);
+    int left = p.to - p.from;
+    Ring<T> ring;
     while (index < total) {
 #pragma unroll
         for (int i = 0; i < AHEAD; i++) {
             if (index >= total) break;
-            u8* stage = z.at + count % T::STAGES * T::STAGE;
-            mbarrier_wait(z.empty + count % T::STAGES, (count / T::STAGES & 1) ^ 1);
-            copy_tokens<T>(stage, o, p.token0, step);
-            cp_async_commit();
+            u8* stage = z.at + ring.stage * T::STAGE;
+            mbarrier_wait(z.empty + ring.stage, ring.parity ^ 1);
+            codes.copy(stage, o);
+            cp_async_arrive(z.full + ring.stage);
             put_units<T>(stage + T::A_BYTES, v[i]);
+            visible();
+            __syncwarp();
+            if ((threadIdx.x & 31) == 0) mbarrier_arrive(z.full + ring.stage);
+            ring.next();
             source.read(o, v[i]);
-            if (count >= T::LAG) {
-                cp_async_wait<T::LAG>();
-                hand_over(count - T::LAG);
-            }
-            count++;
-            if (++step < p.to) continue;
+            if (--left > 0) continue;
             index += gridDim.x;
-            if (index < total) p = Piece<T, GATE>(o, index, rows, cols), step = p.from;
+            if (index >= total) break;
+            p = Piece<T, GATE>(o, index, rows, cols);
+            codes = Codes<T>(o, p.token0, p.from);
+            left = p.to - p.from;
         }
     }
     cp_async_wait<0>();
-    for (int i = max(0, count - T::LAG); i < count; i++) hand_over(i);
 }
 
 // sums multiplies the steps of a piece.
 template <class T>
-__device__ __forceinline__ void sums(int (&acc)[T::N / 2], const Stages<T>& z, int group, int steps, int& count) {
+__device__ __forceinline__ void sums(int (&acc)[T::N / 2], const Stages<T>& z, int group, int steps, Ring<T>& ring) {
 #pragma unroll
     for (int i = 0; i < T::N / 2; i++) acc[i] = 0;
     const bool leader = (threadIdx.x & 31) == 0;
-    for (int i = 0; i < steps; i++, count++) {
-        mbarrier_wait(z.full + count % T::STAGES, count / T::STAGES & 1);
-        const u8* stage = z.at + count % T::STAGES * T::STAGE;
+    Mbarrier* before = 0;  // of the stage that may still be read
+    for (int i = 0; i < steps; i++) {
+        mbarrier_wait(z.full + ring.stage, ring.parity);
+        visible();  // the codes
+        const u8* stage = z.at + ring.stage * T::STAGE;
         unsigned long long a = descriptor(stage + group * 64 * STEP), b = descriptor(stage + T::A_BYTES);
         wgmma_fence();
 #pragma unroll
         for (int h = 0; h < STEP / 32; h++) wgmma<T::N>(acc, a + 2 * h, b + 2 * h);
         wgmma_commit();
         wgmma_wait<1>();
-        if (i > 0 && leader) mbarrier_arrive(z.empty + (count - 1) % T::STAGES);
+        if (i > 0 && leader) mbarrier_arrive(before);
+        before = z.empty + ring.stage;
+        ring.next();
     }
     wgmma_wait<0>();
-    if (leader) mbarrier_arrive(z.empty + (count - 1) % T::STAGES);
+    if (leader) mbarrier_arrive(before);
 }
 
 // whole adds the sums of the other blocks that share the tile, if this is the last
 // of them; if not, it reports false.
 template <class T>
 __device__ __forceinline__ bool whole(int (&acc)[T::N / 2], const Stages<T>& z, const Wide& o, int tile, int split, int thread) {
-    const int LIVE = T::GROUPS * 128;
-    const size_t SIZE = (size_t)T::M * T::N;
-    int* parts = o.part + (size_t)tile * o.splits * SIZE + thread;
+    const int LIVE = T::GROUPS * 128, FOURS = T::N / 8, AT_ONCE = T::N <= 128 ? 16 : 4;
+    const size_t SIZE = (size_t)FOURS * LIVE;  // of a part, in int4
+    int4* parts = (int4*)o.part + (size_t)tile * o.splits * SIZE + thread;
 #pragma unroll
-    for (int i = 0; i < T::N / 2; i++) parts[split * SIZE + i * LIVE] = acc[i];
+    for (int i = 0; i < FOURS; i++)
+        parts[split * SIZE + i * LIVE] = make_int4(acc[4 * i], acc[4 * i + 1], acc[4 * i + 2], acc[4 * i + 3]);
     __threadfence();
     barrier(1, LIVE);
     if (thread == 0) {
@@ -256,7 +299,16 @@ __device__ __forceinline__ bool whole(int (&acc)[T::N / 2], const Stages<T>& z, 
     for (int other = 0; other < o.splits; other++) {
         if (other == split) continue;
 #pragma unroll
-        for (int i = 0; i < T::N / 2; i++) acc[i] += __ldcg(parts + other * SIZE + i * LIVE);
+        for (int i0 = 0; i0 < FOURS; i0 += AT_ONCE) {
+            int4 more[AT_ONCE];
+#pragma unroll
+            for (int i = 0; i < AT_ONCE; i++) more[i] = __ldcg(parts + other * SIZE + (i0 + i) * LIVE);
+#pragma unroll
+            for (int i = 0; i < AT_ONCE; i++) {
+                int* to = acc + 4 * (i0 + i);
+                to[0] += more[i].x, to[1] += more[i].y, to[2] += more[i].z, to[3] += more[i].w;
+            }
+        }
     }
     return true;
 }
@@ -352,8 +404,8 @@ __device__ __forceinline__ void wide(const Wide& o) {
     launch_dependents();
     if (threadIdx.x == 0) {
         for (int i = 0; i < T::STAGES; i++) {
-            mbarrier_init(z.full + i, 4);               // filling warps
-            mbarrier_init(z.empty + i, T::GROUPS * 4);  // multiplying warps
+            mbarrier_init(z.full + i, 128 + 4);         // copies of threads, and warps that unpack
+            mbarrier_init(z.empty + i, T::GROUPS * 4);  // warps that multiply
         }
     }
     __syncthreads();
@@ -370,11 +422,11 @@ __device__ __forceinline__ void wide(const Wide& o) {
     }
     grid_dependency_wait();
     const int thread = threadIdx.x - 128, group = thread >> 7;
-    int count = 0;
+    Ring<T> ring;
     for (int index = blockIdx.x; index < total; index += gridDim.x) {
         Piece<T, GATE> p(o, index, rows, cols);
         int acc[T::N / 2];
-        sums<T>(acc, z, group, p.to - p.from, count);
+        sums<T>(acc, z, group, p.to - p.from, ring);
         if (o.splits > 1 && !whole<T>(acc, z, o, p.tile, index / (rows * cols), thread)) continue;
         const int token = p.token0 + (thread >> 5) * 16 + (thread >> 2 & 7), col = p.row0 + (thread & 3) * 2;
         const bool inside = (p.w.n & 1) == 0 && p.row0 + (GATE ? T::N / 2 : T::N) <= p.w.n;
@@ -404,9 +456,9 @@ __device__ __forceinline__ void wide(const Wide& o) {
         wide<Tile##NAME, true>({q, s, 0, m, k, {{gate, gamma0, out, n}, {up, gamma1, out, n}, {0, 0, 0, 0}}, splits, part, tickets}); \
     }
 
-typedef Tile<2, 256, 4, 1> Tile128x256;
-typedef Tile<2, 160, 6, 2> Tile128x160;
-typedef Tile<1, 128, 8, 3> Tile64x128;
+typedef Tile<2, 256, 4> Tile128x256;
+typedef Tile<2, 160, 6> Tile128x160;
+typedef Tile<1, 128, 8> Tile64x128;
 WIDE_KERNELS(128x256)
 WIDE_KERNELS(128x160)
 WIDE_KERNELS(64x128)
