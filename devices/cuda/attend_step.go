@@ -14,7 +14,7 @@ import (
 const stepTokens = 64
 
 // stepKernels are rows of fused.rope_attend: one kernel for few tokens, otherwise
-// rope_append and attention, one after the other.
+// append and attention, one after the other.
 func (d *Device) stepKernels() []devices.Kernel {
 	op := bitlinear.RoPEAttendOp.OpDef
 	rows := []devices.Kernel{{
@@ -29,6 +29,17 @@ func (d *Device) stepKernels() []devices.Kernel {
 		Cost:    func(c *devices.Call) float64 { return d.decodeAttentionCost(attentionCall(c)) - launchCost },
 		Scratch: func(c *devices.Call) int { _, n := d.attentionParts(attentionCall(c)); return n },
 		Bind:    d.bindStep,
+	}, {
+		Name: "fused.rope_attend.mma64.prompt", Op: op, Needs: sm80, Order: mma64,
+		Accept: func(c *devices.Call) error {
+			a := stepAttention(c)
+			if a.hd%16 != 0 {
+				return fmt.Errorf("half a head of %d is not whole copies of 16 bytes", a.hd)
+			}
+			return errors.Join(a.fits(64), anglesFit(c))
+		},
+		Cost: func(c *devices.Call) float64 { return launchCost + d.prefillCost(stepAttention(c)) },
+		Bind: d.bindPrompt,
 	}}
 	for _, order := range []string{mma64, "rows32"} {
 		rows = append(rows, devices.Kernel{
@@ -122,6 +133,27 @@ func (d *Device) bindStepApart(c *devices.Call, order string) (devices.Launch, e
 	}
 	call.Scratch.Off += queryBytes(c)
 	then, err := k.Bind(call)
+	if err != nil {
+		return nil, err
+	}
+	return several{first.(work), then.(work)}, nil
+}
+
+// bindPrompt appends keys, and leaves the rotation of queries to the attention.
+func (d *Device) bindPrompt(c *devices.Call) (devices.Launch, error) {
+	inner := *c
+	inner.Attrs = appendAttrs(c)
+	angles, err := d.angles(appendAttrs(c), angleBytes(&inner))
+	if err != nil {
+		return nil, err
+	}
+	a := stepAttention(c)
+	first, err := d.bind("attention_append", shape{blocks: a.tokens, threads: 128}, c.In[0], c.In[1], c.In[3], c.In[4], c.In[5], c.In[6], c.In[7], angles,
+		int32(c.In[3].Last()), int32(a.hd/2), int32(a.table.Dims[0]), int32(a.width), int32(a.kc.Dims[0]), int32(a.size))
+	if err != nil {
+		return nil, err
+	}
+	then, err := d.bindPrefill(a, angles)
 	if err != nil {
 		return nil, err
 	}

@@ -88,17 +88,8 @@ func (d *Device) attentionKernels() []devices.Kernel {
 		{
 			Name: "attention.cached.mma64_prefill", Op: op, Needs: sm80, Order: mma64,
 			Accept: func(c *devices.Call) error { return newCachedAttention(c).fits(64) },
-			Cost: func(c *devices.Call) float64 {
-				a := newCachedAttention(c)
-				const perBlock = 2500 // nanoseconds
-				tiles := float64(a.prefillTiles()*a.KVHeads) / float64(2*d.info.Multiprocessors)
-				return launchCost + max(1, tiles)*float64(a.blocks())/2*perBlock
-			},
-			Bind: func(c *devices.Call) (devices.Launch, error) {
-				a := newCachedAttention(c)
-				sh := shape{blocks: a.KVHeads, tiles: a.prefillTiles(), threads: 128, shared: 6*keyBlock*2*a.padded() + 2*4*64}
-				return d.bind(fmt.Sprintf("attention_prefill_%d", a.padded()), sh, append(append(a.operands(), int32(a.tokens)), a.args()...)...)
-			},
+			Cost:   func(c *devices.Call) float64 { return d.prefillCost(newCachedAttention(c)) },
+			Bind:   func(c *devices.Call) (devices.Launch, error) { return d.bindPrefill(newCachedAttention(c), int64(0)) },
 		},
 		{
 			Name: "attention.cached.rows", Op: op, Needs: sm80, Order: "rows32",
@@ -126,6 +117,20 @@ func (d *Device) attentionKernels() []devices.Kernel {
 			},
 		},
 	}
+}
+
+func (d *Device) prefillCost(a cachedAttention) float64 {
+	const perBlock = 2500 // nanoseconds
+	tiles := float64(a.prefillTiles()*a.KVHeads) / float64(2*d.info.Multiprocessors)
+	return launchCost + max(1, tiles)*float64(a.blocks())/2*perBlock
+}
+
+// bindPrefill binds attention of many tokens. If there are angles, an operand, it
+// rotates the queries.
+func (d *Device) bindPrefill(a cachedAttention, angles any) (devices.Launch, error) {
+	sh := shape{blocks: a.KVHeads, tiles: a.prefillTiles(), threads: 128, shared: 6*keyBlock*2*a.padded() + 2*4*64}
+	args := append(append(a.operands(), int32(a.tokens)), a.args()...)
+	return d.bind(fmt.Sprintf("attention_prefill_%d", a.padded()), sh, append(args, angles)...)
 }
 
 // prefillTiles is the blocks of threads for one key head.

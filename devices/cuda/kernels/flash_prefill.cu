@@ -1,5 +1,65 @@
-// Attention of many tokens over a paged cache; see flash_cached.cuh.
+// Attention of many tokens over a paged cache; see flash_cached.cuh. The rotary
+// embedding may be part of it: of queries in the attention itself, of keys in a
+// kernel before it that appends to the cache. Both have the bits of rope_append.
 #include "flash_cached.cuh"
+
+// Turn is a rotation by the angles of a position.
+struct Turn {
+    float cosine[8], sine[8];
+
+    // of a table with `half` cosines, then sines, for each position; of 8 from i on.
+    __device__ __forceinline__ Turn(const float* angles, int pos, int half, int i) {
+        const float* from = angles + (size_t)pos * 2 * half + i;
+#pragma unroll
+        for (int e = 0; e < 8; e += 4) {
+            float4 c = *(const float4*)(from + e), s = *(const float4*)(from + half + e);
+            cosine[e] = c.x, cosine[e + 1] = c.y, cosine[e + 2] = c.z, cosine[e + 3] = c.w;
+            sine[e] = s.x, sine[e + 1] = s.y, sine[e + 2] = s.z, sine[e + 3] = s.w;
+        }
+    }
+
+    // pair rotates elements i and half+i of a head.
+    __device__ __forceinline__ void pair(float& a, float& b, int e) const {
+        float u = a, w = b;
+        a = __fadd_rn(__fmul_rn(u, cosine[e]), -__fmul_rn(w, sine[e]));
+        b = __fadd_rn(__fmul_rn(w, cosine[e]), __fmul_rn(u, sine[e]));
+    }
+};
+
+__device__ __forceinline__ void load8(const float* from, float (&v)[8]) {
+    float4 a = *(const float4*)from, b = *(const float4*)(from + 4);
+    v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w, v[4] = b.x, v[5] = b.y, v[6] = b.z, v[7] = b.w;
+}
+
+// store_turned is store_queries for queries that are rotated first; half a head is
+// whole chunks.
+template <int HD, int THREADS>
+__device__ __forceinline__ void store_turned(u8* hi, u8* lo, int rows, const float* q, int count, int heads, int group, int first, int hd,
+                                             const float* angles, const int* pos) {
+    typedef Rows<HD> R;
+    const int half = hd / 2, there = half / 8;  // chunks of half a head
+    auto put = [&](int r, int chunk, const float (&v)[8]) {
+        Split s[4] = {split(v[0], v[1]), split(v[2], v[3]), split(v[4], v[5]), split(v[6], v[7])};
+        *(uint4*)R::at(hi, r, chunk) = make_uint4(s[0].hi, s[1].hi, s[2].hi, s[3].hi);
+        *(uint4*)R::at(lo, r, chunk) = make_uint4(s[0].lo, s[1].lo, s[2].lo, s[3].lo);
+    };
+    for (int x = threadIdx.x; x < rows * R::CHUNKS / 2; x += THREADS) {
+        const int r = x / (R::CHUNKS / 2), chunk = x % (R::CHUNKS / 2);
+        float a[8] = {0, 0, 0, 0, 0, 0, 0, 0}, b[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+        if (chunk >= there) {  // beyond the head
+            put(r, 2 * chunk, a), put(r, 2 * chunk + 1, b);
+            continue;
+        }
+        if (r < count) {
+            const float* from = q + ((size_t)(r / group) * heads + first + r % group) * hd + chunk * 8;
+            load8(from, a), load8(from + half, b);
+            const Turn turn(angles, pos[r / group], half, chunk * 8);
+#pragma unroll
+            for (int e = 0; e < 8; e++) turn.pair(a[e], b[e], e);
+        }
+        put(r, chunk, a), put(r, chunk + there, b);
+    }
+}
 
 // Prefill: a block of 128 threads has 64 rows of one key head, 16 a warp: all
 // heads of the group for as many consecutive tokens as fit. Tokens of several
@@ -7,7 +67,7 @@
 // keys come first, so that none of them is left alone at the end.
 template <int HD>
 __device__ __forceinline__ void prefill(const float* q, Cache c, const int* seq, const int* pos, float* o, int tokens, int heads,
-                                        int group, int window, float scale) {
+                                        int group, int window, float scale, const float* angles) {
     typedef Rows<HD> R;
     const int THREADS = 128, ROWS = 64, PANEL = 64 * R::BYTES;
     DYNAMIC_SHARED(u8, shared);
@@ -17,10 +77,16 @@ __device__ __forceinline__ void prefill(const float* q, Cache c, const int* seq,
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, head = blockIdx.x;
     const int fit = ROWS / group, token0 = (gridDim.y - 1 - blockIdx.y) * fit, many = min(fit, tokens - token0);
 
-    store_queries<HD, THREADS>(qh, ql, ROWS, q + (size_t)token0 * heads * c.hd, many * group, heads, group, head * group, c.hd);
     for (int i = threadIdx.x; i < many; i += THREADS) {
         seqs[i] = seq[token0 + i];
         poss[i] = pos[token0 + i];
+    }
+    q += (size_t)token0 * heads * c.hd;
+    if (angles) {
+        __syncthreads();
+        store_turned<HD, THREADS>(qh, ql, ROWS, q, many * group, heads, group, head * group, c.hd, angles, poss);
+    } else {
+        store_queries<HD, THREADS>(qh, ql, ROWS, q, many * group, heads, group, head * group, c.hd);
     }
     __syncthreads();
 
@@ -152,13 +218,45 @@ __device__ __forceinline__ void prefill(const float* q, Cache c, const int* seq,
 #define PREFILL(HD)                                                                                                            \
     extern "C" __global__ void __launch_bounds__(128, 2) attention_prefill_##HD(                                              \
         const float* q, const u16* kc, const u16* vc, const int* seq, const int* pos, const int* table, float* o, int tokens,  \
-        int heads, int group, int hd, int width, int size, int window, float scale) {                                          \
+        int heads, int group, int hd, int width, int size, int window, float scale, const float* angles) {                     \
         Cache c = {kc, vc, table, width, size, heads / group * hd, hd};                                                        \
-        prefill<HD>(q, c, seq, pos, o, tokens, heads, group, window, scale);                                                   \
+        prefill<HD>(q, c, seq, pos, o, tokens, heads, group, window, scale, angles);                                           \
     }
 
 PREFILL(64)
 PREFILL(128)
+
+// attention_append: cache rows of (seq, pos) = rope(k), v, a block for each token;
+// half a head is whole eights. Positions outside the cache are left out.
+extern "C" __global__ void __launch_bounds__(128)
+    attention_append(u16* kc, u16* vc, const float* k, const float* v, const int* seq, const int* pos, const int* table, const float* angles,
+                     int d, int half, int sequences, int width, int blocks, int size) {
+    const int token = blockIdx.x, s = seq[token], p = pos[token];
+    if (s < 0 || s >= sequences || p < 0 || p >= width * size) return;
+    const int block = table[s * width + p / size];
+    if (block < 0 || block >= blocks) return;
+    const size_t to = ((size_t)block * size + p % size) * d;
+    k += (size_t)token * d;
+    v += (size_t)token * d;
+    auto put = [&](u16* at, const float (&x)[8]) {
+        *(uint4*)at = make_uint4(f16x2(x[0], x[1]), f16x2(x[2], x[3]), f16x2(x[4], x[5]), f16x2(x[6], x[7]));
+    };
+    for (int i = threadIdx.x; i < d / 16 + d / 8; i += blockDim.x) {
+        float a[8], b[8];
+        if (i >= d / 16) {
+            const int e = (i - d / 16) * 8;
+            load8(v + e, a);
+            put(vc + to + e, a);
+            continue;
+        }
+        const int head = i * 8 / half, e = i * 8 % half, at = head * 2 * half + e;
+        load8(k + at, a), load8(k + at + half, b);
+        const Turn turn(angles, p, half, e);
+#pragma unroll
+        for (int x = 0; x < 8; x++) turn.pair(a[x], b[x], x);
+        put(kc + to + at, a), put(kc + to + at + half, b);
+    }
+}
 
 // attention_cached_rows is for caches of any type and heads of any width up to
 // 256: a warp a row, 32 positions at a time, one a lane for the scores, and
