@@ -128,7 +128,7 @@ func (d *Device) prefillCost(a cachedAttention) float64 {
 // bindPrefill binds attention of many tokens. If there are angles, an operand, it
 // rotates the queries.
 func (d *Device) bindPrefill(a cachedAttention, angles any) (devices.Launch, error) {
-	sh := shape{blocks: a.KVHeads, tiles: a.prefillTiles(), threads: 128, shared: 6*keyBlock*2*a.padded() + 2*4*64}
+	sh := shape{blocks: a.KVHeads, tiles: a.prefillTiles(), threads: 128, shared: 6*keyBlock*2*a.padded() + 4*4*keyBlock}
 	args := append(append(a.operands(), int32(a.tokens)), a.args()...)
 	return d.bind(fmt.Sprintf("attention_prefill_%d", a.padded()), sh, append(args, angles)...)
 }

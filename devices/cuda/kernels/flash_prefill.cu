@@ -61,6 +61,50 @@ __device__ __forceinline__ void store_turned(u8* hi, u8* lo, int rows, const flo
     }
 }
 
+// Places is where positions of blocks of keys lie in the cache: threads look one up
+// each, a block ahead of its copies, in turns of two tables in shared memory.
+struct Places {
+    int* rows;
+    int next;
+
+    __device__ __forceinline__ int* of(int j) const { return rows + (j & 1) * KEYS; }
+
+    // look finds rows of the cache for block j of a sequence: -1 beyond last.
+    __device__ __forceinline__ void look(const Cache& c, int seq, int j, int last) {
+        const int p = j * KEYS + threadIdx.x;
+        next = -1;
+        if (threadIdx.x < KEYS && p <= last) next = c.table[seq * c.width + p / c.size] * c.size + p % c.size;
+    }
+
+    // keep writes them down, for all threads after a barrier.
+    __device__ __forceinline__ void keep(int j) {
+        if (threadIdx.x < KEYS) of(j)[threadIdx.x] = next;
+    }
+};
+
+// load_rows starts copying keys and values of a key head from these rows; what has
+// none, and columns beyond hd, become zero.
+template <int HD, int THREADS>
+__device__ __forceinline__ void load_rows(u8* k, u8* v, const Cache& c, int head, const int* rows) {
+    typedef Rows<HD> R;
+    const int EACH_ROWS = THREADS / R::CHUNKS;  // whole eights, so that chunks lie alike in all of a thread's rows
+    const int r = threadIdx.x / R::CHUNKS, chunk = threadIdx.x % R::CHUNKS;
+    const u8 *kc = (const u8*)(c.kc + head * c.hd + chunk * 8), *vc = (const u8*)(c.vc + head * c.hd + chunk * 8);
+    u8 *kto = R::at(k, r, chunk), *vto = R::at(v, r, chunk);
+    const bool there = chunk * 8 < c.hd;
+    const unsigned pitch = 2 * c.pitch;  // bytes
+    int row[KEYS / EACH_ROWS];
+#pragma unroll
+    for (int i = 0; i < KEYS / EACH_ROWS; i++) row[i] = rows[r + i * EACH_ROWS];
+#pragma unroll
+    for (int i = 0; i < KEYS / EACH_ROWS; i++) {
+        const int n = row[i] >= 0 && there ? 16 : 0;
+        const unsigned long long at = (unsigned long long)(unsigned)max(row[i], 0) * pitch;
+        cp_async16(kto + i * EACH_ROWS * R::BYTES, kc + at, n);
+        cp_async16(vto + i * EACH_ROWS * R::BYTES, vc + at, n);
+    }
+}
+
 // Prefill: a block of 128 threads has 64 rows of one key head, 16 a warp: all
 // heads of the group for as many consecutive tokens as fit. Tokens of several
 // sequences are taken sequence by sequence. The blocks of all heads that have most
@@ -74,6 +118,7 @@ __device__ __forceinline__ void prefill(const float* q, Cache c, const int* seq,
     u8 *qh = shared, *ql = shared + PANEL, *kv = shared + 2 * PANEL;
     int* seqs = (int*)(shared + 6 * PANEL);
     int* poss = seqs + ROWS;
+    Places places = {poss + ROWS, -1};
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, head = blockIdx.x;
     const int fit = ROWS / group, token0 = (gridDim.y - 1 - blockIdx.y) * fit, many = min(fit, tokens - token0);
 
@@ -117,17 +162,23 @@ __device__ __forceinline__ void prefill(const float* q, Cache c, const int* seq,
         Seen seen[2] = {Seen(token[0] >= 0 && seqs[max(token[0], 0)] == s ? poss[max(token[0], 0)] : -1, window),
                         Seen(token[1] >= 0 && seqs[max(token[1], 0)] == s ? poss[max(token[1], 0)] : -1, window)};
         int j = first / KEYS, end = last / KEYS, slot = 0;
-        load_block<HD, THREADS>(kv, kv + PANEL, c, s, head, j, last);
+        places.look(c, s, j, last);
+        places.keep(j);
+        __syncthreads();
+        load_rows<HD, THREADS>(kv, kv + PANEL, c, head, places.of(j));
         cp_async_commit();
+        places.look(c, s, j + 1, last);
         for (; j <= end; j++, slot ^= 1) {
             cp_async_wait<0>();
+            places.keep(j + 1);
             __syncthreads();  // block j is there, and nobody reads the one before
             u8 *k = kv + slot * 2 * PANEL, *v = k + PANEL;
             if (j < end) {
                 u8* to = kv + (slot ^ 1) * 2 * PANEL;
-                load_block<HD, THREADS>(to, to + PANEL, c, s, head, j + 1, last);
+                load_rows<HD, THREADS>(to, to + PANEL, c, head, places.of(j + 1));
             }
             cp_async_commit();
+            places.look(c, s, j + 2, last);
             if (!__ballot_sync(FULL_WARP, seen[0].any(j) || seen[1].any(j))) continue;
 
             float x[KEYS / 8][4];
