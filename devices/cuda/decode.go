@@ -83,9 +83,9 @@ func (d *Device) productFits(p product) error {
 // productCost is the time of a product of codes.
 func (d *Device) productCost(p product) float64 {
 	// As measured on an H100: half of the bandwidth, and each further tile of
-	// tokens takes three times as long as its bytes.
+	// tokens takes five times as long as its bytes.
 	memory := float64(p.reached) / (0.5 * d.info.Bandwidth)
-	again := float64(p.reached) / (0.3 * d.info.Bandwidth)
+	again := float64(p.reached) / (0.18 * d.info.Bandwidth)
 	return launchCost + (memory+float64(ceilDiv(p.m, mostTokens)-1)*again)*1e9 + 5*float64(p.m)
 }
 
