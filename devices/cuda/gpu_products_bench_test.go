@@ -115,7 +115,7 @@ func BenchmarkTernaryGEMM(b *testing.B) {
 }
 
 // BenchmarkMatMul runs every kernel on products of a training step of 32768
-// tokens: width 512, feed-forward 1408, vocabulary 8192.
+// tokens: width 512, feed-forward 1408, keys and values 128, vocabulary 8192.
 func BenchmarkMatMul(b *testing.B) {
 	top := newRig(b)
 	rng := rand.New(rand.NewPCG(8, 8))
@@ -135,6 +135,7 @@ func BenchmarkMatMul(b *testing.B) {
 	}{
 		{"up", 32768, 512, 1408, false, true}, {"up.dx", 32768, 1408, 512, false, false}, {"up.dw", 1408, 32768, 512, true, false},
 		{"down", 32768, 1408, 512, false, true}, {"attn", 32768, 512, 512, false, true}, {"attn.dw", 512, 32768, 512, true, false},
+		{"kv", 32768, 512, 128, false, true}, {"kv.dx", 32768, 128, 512, false, false}, {"kv.dw", 128, 32768, 512, true, false},
 		{"head", 32768, 512, 8192, false, true}, {"head.dx", 32768, 8192, 512, false, false}, {"head.dw", 8192, 32768, 512, true, false},
 	} {
 		for _, elem := range []graph.DType{graph.BF16, graph.F32} {
