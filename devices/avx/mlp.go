@@ -52,21 +52,20 @@ func (u *unit) mlpKernel() devices.Kernel {
 
 // mlp is a bound call of fused.relu2_mlp.
 type mlp struct {
-	in    *linear // gate and up
-	down  *gluDown
-	n     int // rows of gate and of up
-	size  int // of them in a task for few tokens
-	tasks int // of a token
+	in   *linear // gate and up
+	down *gluDown
+	n    int // rows of gate and of up
 
 	// For few tokens:
+	tasks []int      // where the rows of each task of a token begin, and the last one ends
 	x     []int8     // [S,whole lines]: the input, if it has no whole lines by itself
 	lists [][]uint32 // by worker
 	read  []int      // by task: rows of up that were read
 }
 
-// mlpTasks is how many tasks each thread should find. A task has gate rows in one
-// stretch and then some of up: long ones ask for memory ahead most of the time.
-const mlpTasks = 16
+// mlpRows is the least rows of a task: half of them are what the product with rows
+// of up asks for ahead.
+const mlpRows = 128
 
 func (u *unit) newMLP(c *devices.Call, mem *scratch) *mlp {
 	m := &mlp{down: u.newGLUDown(c, 7, mem), n: c.In[4].Dims[0]}
@@ -79,16 +78,22 @@ func (u *unit) newMLP(c *devices.Call, mem *scratch) *mlp {
 	if s > fewTokens {
 		return m
 	}
-	m.size = ceilDiv(ceilDiv(m.n, mlpTasks*u.threads), asm.PanelRows) * asm.PanelRows
-	m.tasks = ceilDiv(m.n, max(m.size, 1))
-	m.read = make([]int, s*m.tasks)
+	// Long tasks first: each has gate rows in one stretch and then some of up, and
+	// asks for nothing ahead where these begin. Short ones last, to end together.
+	m.tasks = append(m.tasks, 0)
+	size, widest := 0, 0
+	for r := 0; r < m.n; {
+		size = max(1, (m.n-r)/mlpRows/(2*u.threads)) * mlpRows
+		widest = max(widest, size)
+		r = min(m.n, r+size)
+		m.tasks = append(m.tasks, r)
+	}
+	m.read = make([]int, s*(len(m.tasks)-1))
 	if k%asm.RowCols > 0 {
 		m.x = part[int8](mem, s*ceilDiv(k, asm.RowCols)*asm.RowCols)
 	}
-	m.lists = parts[uint32](mem, u.threads, asm.RowListLen(m.size))
-	for i := range m.in.accs { // the tiles of linear may be smaller
-		m.in.accs[i] = part[int32](mem, m.size+asm.PanelRows)
-	}
+	m.lists = parts[uint32](mem, u.threads, asm.RowListLen(widest))
+	m.in.accs = parts[int32](mem, u.threads, widest)
 	return m
 }
 
@@ -98,7 +103,7 @@ func (m *mlp) phases() []host.Phase {
 	}
 	return []host.Phase{
 		{Tasks: m.in.s, Run: m.prepare},
-		{Tasks: m.in.s * m.tasks, Run: m.gateUp, Fetch: m.in.fetcher()},
+		{Tasks: len(m.read), Run: m.gateUp, Fetch: m.in.fetcher()},
 	}
 }
 
@@ -115,9 +120,8 @@ func (m *mlp) prepare(t, _ int) {
 // The others are set to zero, which gives the same product unless they are not
 // numbers: then all are computed.
 func (m *mlp) gateUp(task, worker int) {
-	l, t := m.in, task/m.tasks
-	r0 := task % m.tasks * m.size
-	r1 := min(m.n, r0+m.size)
+	l, tasks := m.in, len(m.tasks)-1
+	t, r0, r1 := task/tasks, m.tasks[task%tasks], m.tasks[task%tasks+1]
 	g, up := &l.products[0], &l.products[1]
 	q, sum, acc := l.q[t*l.k:(t+1)*l.k], l.sums[t], l.accs[worker]
 	gate, ups := m.down.gate[t*m.n+r0:t*m.n+r1], m.down.up[t*m.n+r0:t*m.n+r1]

@@ -4,155 +4,192 @@
 
 #include "textflag.h"
 
-// func gemvRowsAVX512(acc *int32, w *byte, offs *uint32, quads int, q *int8, lines int, init int32)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, MMX+
-TEXT ·gemvRowsAVX512(SB), NOSPLIT, $0-52
+// func gemvRowsAVX512(acc *int32, w *byte, offs *uint32, quads int, q *int8, lines int, init int32, sums *int32)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, CMOV, MMX+
+TEXT ·gemvRowsAVX512(SB), NOSPLIT, $8-64
 	MOVQ         acc+0(FP), AX
 	MOVQ         w+8(FP), CX
 	MOVQ         offs+16(FP), DX
 	MOVQ         quads+24(FP), BX
 	MOVQ         q+32(FP), SI
-	MOVL         $0x03030303, DI
-	VMOVD        DI, X0
+	MOVQ         sums+56(FP), DI
+	MOVL         $0x03030303, R8
+	VMOVD        R8, X0
 	VPBROADCASTD X0, Z0
-	MOVL         $0x0c0c0c0c, DI
-	VMOVD        DI, X9
-	VPBROADCASTD X9, Z9
-	MOVQ         lines+40(FP), DI
-	MOVQ         CX, R8
-	TESTQ        DI, DI
+	MOVQ         lines+40(FP), R8
+	MOVQ         CX, R9
+	TESTQ        R8, R8
 	JZ           first_line_end
 
 first_line:
-	MOVQ  $0x00000020, R9
-	TESTQ R9, R9
+	MOVQ  $0x00000040, R10
+	TESTQ R10, R10
 	JZ    first_end
 
 first:
-	MOVL       -4(DX)(R9*4), R10
-	PREFETCHT1 (R8)(R10*1)
-	DECQ       R9
+	MOVL       -4(DX)(R10*4), R11
+	PREFETCHT1 (R9)(R11*1)
+	DECQ       R10
 	JNZ        first
 
 first_end:
-	ADDQ $0x40, R8
-	DECQ DI
+	ADDQ $0x40, R9
+	DECQ R8
 	JNZ  first_line
 
 first_line_end:
 	TESTQ BX, BX
-	JZ    quad_end
+	JZ    end
 
-quad:
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	MOVL   (DX), R10
-	MOVL   4(DX), R11
-	MOVL   8(DX), R12
-	MOVL   12(DX), R13
-	MOVQ   CX, DI
-	MOVQ   SI, R8
-	MOVQ   lines+40(FP), R9
-	TESTQ  R9, R9
-	JZ     line_end
+chunk:
+	MOVQ    $0x00000010, R8
+	CMPQ    BX, R8
+	CMOVQLT BX, R8
+	VPXORQ  Z1, Z1, Z1
+	MOVQ    R8, R9
+	MOVQ    DI, R10
+	TESTQ   R9, R9
+	JZ      clear_end
+
+clear:
+	VMOVDQU64 Z1, (R10)
+	VMOVDQU64 Z1, 64(R10)
+	VMOVDQU64 Z1, 128(R10)
+	VMOVDQU64 Z1, 192(R10)
+	ADDQ      $0x00000100, R10
+	DECQ      R9
+	JNZ       clear
+
+clear_end:
+	MOVQ CX, R9
+	MOVQ SI, R10
+	MOVQ lines+40(FP), R11
 
 line:
-	VMOVDQU64  (DI)(R10*1), Z10
-	MOVL       128(DX), R14
-	PREFETCHT1 (DI)(R14*1)
-	VMOVDQU64  (DI)(R11*1), Z11
-	MOVL       132(DX), R14
-	PREFETCHT1 (DI)(R14*1)
-	VMOVDQU64  (DI)(R12*1), Z12
-	MOVL       136(DX), R14
-	PREFETCHT1 (DI)(R14*1)
-	VMOVDQU64  (DI)(R13*1), Z13
-	MOVL       140(DX), R14
-	PREFETCHT1 (DI)(R14*1)
-	VMOVDQU64  (R8), Z14
-	VPANDQ     Z0, Z10, Z15
-	VPDPBUSD   Z14, Z15, Z1
-	VPANDQ     Z0, Z11, Z15
-	VPDPBUSD   Z14, Z15, Z3
-	VPANDQ     Z0, Z12, Z15
-	VPDPBUSD   Z14, Z15, Z5
-	VPANDQ     Z0, Z13, Z15
-	VPDPBUSD   Z14, Z15, Z7
-	VMOVDQU64  64(R8), Z14
-	VPANDQ     Z9, Z10, Z15
-	VPDPBUSD   Z14, Z15, Z2
-	VPANDQ     Z9, Z11, Z15
-	VPDPBUSD   Z14, Z15, Z4
-	VPANDQ     Z9, Z12, Z15
-	VPDPBUSD   Z14, Z15, Z6
-	VPANDQ     Z9, Z13, Z15
-	VPDPBUSD   Z14, Z15, Z8
-	VMOVDQU64  128(R8), Z14
-	VPSRLW     $0x04, Z10, Z10
-	VPANDQ     Z0, Z10, Z15
-	VPDPBUSD   Z14, Z15, Z1
-	VPSRLW     $0x04, Z11, Z11
-	VPANDQ     Z0, Z11, Z15
-	VPDPBUSD   Z14, Z15, Z3
-	VPSRLW     $0x04, Z12, Z12
-	VPANDQ     Z0, Z12, Z15
-	VPDPBUSD   Z14, Z15, Z5
-	VPSRLW     $0x04, Z13, Z13
-	VPANDQ     Z0, Z13, Z15
-	VPDPBUSD   Z14, Z15, Z7
-	VMOVDQU64  192(R8), Z14
-	VPANDQ     Z9, Z10, Z10
-	VPDPBUSD   Z14, Z10, Z2
-	VPANDQ     Z9, Z11, Z10
-	VPDPBUSD   Z14, Z10, Z4
-	VPANDQ     Z9, Z12, Z10
-	VPDPBUSD   Z14, Z10, Z6
-	VPANDQ     Z9, Z13, Z10
-	VPDPBUSD   Z14, Z10, Z8
-	ADDQ       $0x40, DI
-	ADDQ       $0x00000100, R8
-	DECQ       R9
+	VMOVDQU64 (R10), Z2
+	VMOVDQU64 64(R10), Z3
+	VMOVDQU64 128(R10), Z4
+	VMOVDQU64 192(R10), Z5
+	MOVQ      DX, R12
+	MOVQ      DI, R13
+	MOVQ      R8, R14
+
+quad:
+	MOVL       (R12), R15
+	MOVL       256(R12), BP
+	VMOVDQU64  (R9)(R15*1), Z6
+	PREFETCHT1 (R9)(BP*1)
+	VMOVDQU64  (R13), Z7
+	VPANDQ     Z0, Z6, Z8
+	VPDPBUSD   Z2, Z8, Z7
+	VPSRLW     $0x02, Z6, Z8
+	VPANDQ     Z0, Z8, Z8
+	VPDPBUSD   Z3, Z8, Z7
+	VPSRLW     $0x04, Z6, Z8
+	VPANDQ     Z0, Z8, Z8
+	VPDPBUSD   Z4, Z8, Z7
+	VPSRLW     $0x06, Z6, Z6
+	VPANDQ     Z0, Z6, Z6
+	VPDPBUSD   Z5, Z6, Z7
+	VMOVDQU64  Z7, (R13)
+	MOVL       4(R12), R15
+	MOVL       260(R12), BP
+	VMOVDQU64  (R9)(R15*1), Z6
+	PREFETCHT1 (R9)(BP*1)
+	VMOVDQU64  64(R13), Z7
+	VPANDQ     Z0, Z6, Z8
+	VPDPBUSD   Z2, Z8, Z7
+	VPSRLW     $0x02, Z6, Z8
+	VPANDQ     Z0, Z8, Z8
+	VPDPBUSD   Z3, Z8, Z7
+	VPSRLW     $0x04, Z6, Z8
+	VPANDQ     Z0, Z8, Z8
+	VPDPBUSD   Z4, Z8, Z7
+	VPSRLW     $0x06, Z6, Z6
+	VPANDQ     Z0, Z6, Z6
+	VPDPBUSD   Z5, Z6, Z7
+	VMOVDQU64  Z7, 64(R13)
+	MOVL       8(R12), R15
+	MOVL       264(R12), BP
+	VMOVDQU64  (R9)(R15*1), Z6
+	PREFETCHT1 (R9)(BP*1)
+	VMOVDQU64  128(R13), Z7
+	VPANDQ     Z0, Z6, Z8
+	VPDPBUSD   Z2, Z8, Z7
+	VPSRLW     $0x02, Z6, Z8
+	VPANDQ     Z0, Z8, Z8
+	VPDPBUSD   Z3, Z8, Z7
+	VPSRLW     $0x04, Z6, Z8
+	VPANDQ     Z0, Z8, Z8
+	VPDPBUSD   Z4, Z8, Z7
+	VPSRLW     $0x06, Z6, Z6
+	VPANDQ     Z0, Z6, Z6
+	VPDPBUSD   Z5, Z6, Z7
+	VMOVDQU64  Z7, 128(R13)
+	MOVL       12(R12), R15
+	MOVL       268(R12), BP
+	VMOVDQU64  (R9)(R15*1), Z6
+	PREFETCHT1 (R9)(BP*1)
+	VMOVDQU64  192(R13), Z7
+	VPANDQ     Z0, Z6, Z8
+	VPDPBUSD   Z2, Z8, Z7
+	VPSRLW     $0x02, Z6, Z8
+	VPANDQ     Z0, Z8, Z8
+	VPDPBUSD   Z3, Z8, Z7
+	VPSRLW     $0x04, Z6, Z8
+	VPANDQ     Z0, Z8, Z8
+	VPDPBUSD   Z4, Z8, Z7
+	VPSRLW     $0x06, Z6, Z6
+	VPANDQ     Z0, Z6, Z6
+	VPDPBUSD   Z5, Z6, Z7
+	VMOVDQU64  Z7, 192(R13)
+	ADDQ       $0x10, R12
+	ADDQ       $0x00000100, R13
+	DECQ       R14
+	JNZ        quad
+	ADDQ       $0x40, R9
+	ADDQ       $0x00000100, R10
+	DECQ       R11
 	JNZ        line
+	MOVQ       R12, DX
+	SUBQ       R8, BX
+	MOVQ       DI, R9
+	TESTQ      R8, R8
+	JZ         finish_end
 
-line_end:
-	VPSRAD        $0x02, Z2, Z2
-	VPADDD        Z2, Z1, Z1
-	VPSRAD        $0x02, Z4, Z4
-	VPADDD        Z4, Z3, Z3
-	VPSRAD        $0x02, Z6, Z6
-	VPADDD        Z6, Z5, Z5
-	VPSRAD        $0x02, Z8, Z8
-	VPADDD        Z8, Z7, Z7
-	VPUNPCKHDQ    Z3, Z1, Z10
-	VPUNPCKLDQ    Z3, Z1, Z1
-	VPADDD        Z10, Z1, Z1
-	VPUNPCKHDQ    Z7, Z5, Z10
-	VPUNPCKLDQ    Z7, Z5, Z5
-	VPADDD        Z10, Z5, Z5
-	VPUNPCKHQDQ   Z5, Z1, Z10
-	VPUNPCKLQDQ   Z5, Z1, Z1
-	VPADDD        Z10, Z1, Z1
-	VEXTRACTI64X4 $0x01, Z1, Y10
-	VPADDD        Y10, Y1, Y10
-	VEXTRACTI32X4 $0x01, Y10, X11
-	VPADDD        X11, X10, X11
-	MOVL          init+48(FP), DI
-	VMOVD         DI, X10
-	VPBROADCASTD  X10, X10
-	VPADDD        X11, X10, X11
-	VMOVDQU32     X11, (AX)
+finish:
+	VMOVDQU64     (R9), Z2
+	VMOVDQU64     64(R9), Z3
+	VMOVDQU64     128(R9), Z4
+	VMOVDQU64     192(R9), Z5
+	VPUNPCKHDQ    Z3, Z2, Z6
+	VPUNPCKLDQ    Z3, Z2, Z2
+	VPADDD        Z6, Z2, Z2
+	VPUNPCKHDQ    Z5, Z4, Z3
+	VPUNPCKLDQ    Z5, Z4, Z4
+	VPADDD        Z3, Z4, Z4
+	VPUNPCKHQDQ   Z4, Z2, Z3
+	VPUNPCKLQDQ   Z4, Z2, Z2
+	VPADDD        Z3, Z2, Z2
+	VEXTRACTI64X4 $0x01, Z2, Y3
+	VPADDD        Y3, Y2, Y3
+	VEXTRACTI32X4 $0x01, Y3, X2
+	VPADDD        X2, X3, X2
+	MOVL          init+48(FP), R10
+	VMOVD         R10, X3
+	VPBROADCASTD  X3, X3
+	VPADDD        X2, X3, X2
+	VMOVDQU32     X2, (AX)
 	ADDQ          $0x10, AX
-	ADDQ          $0x10, DX
-	DECQ          BX
-	JNZ           quad
+	ADDQ          $0x00000100, R9
+	DECQ          R8
+	JNZ           finish
 
-quad_end:
+finish_end:
+	TESTQ BX, BX
+	JNZ   chunk
+
+end:
 	VZEROUPPER
 	RET
 

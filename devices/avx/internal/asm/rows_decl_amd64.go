@@ -5,10 +5,10 @@
 package asm
 
 // gemvRowsAVX512 writes 4·quads sums: init plus the products of q and the rows at the
-// byte offsets offs, of which 32 more may be asked for.
+// byte offsets offs, of which 64 more may be asked for. sums has room for 16·64.
 //
 //go:noescape
-func gemvRowsAVX512(acc *int32, w *byte, offs *uint32, quads int, q *int8, lines int, init int32)
+func gemvRowsAVX512(acc *int32, w *byte, offs *uint32, quads int, q *int8, lines int, init int32, sums *int32)
 
 // unpackRowsAVX512 writes 16 rows of lines lines, stride bytes apart, a byte a weight,
 // as one panel for the tiles.

@@ -568,7 +568,7 @@ func groupDivideAVX2(y *float32, ldy int, x *float32, ldx int, s *float32, token
 	panic(noAssembly)
 }
 
-func gemvRowsAVX512(acc *int32, w *byte, offs *uint32, quads int, q *int8, lines int, init int32) {
+func gemvRowsAVX512(acc *int32, w *byte, offs *uint32, quads int, q *int8, lines int, init int32, sums *int32) {
 	panic(noAssembly)
 }
 

@@ -13,7 +13,7 @@ const (
 	// RowCols is the number of columns in a line.
 	RowCols = 256
 	// rowsAhead is how many rows the vector kernel asks for before it uses them.
-	rowsAhead = 32
+	rowsAhead = 64
 	rowsGroup = 4 // rows that the vector kernel takes together
 )
 
@@ -137,7 +137,8 @@ func (isa ISA) TernaryRowsGEMV(acc []int32, packed []byte, list *RowList, q []in
 	_ = packed[int(list.offs[list.n-1])+lines*lineBytes-1] // they ascend
 	offs := list.offs[:padded+rowsAhead]
 	if isa == AVX512 {
-		gemvRowsAVX512(&acc[0], &packed[0], &offs[0], padded/rowsGroup, &q[0], lines, -qsum)
+		var sums [16 * rowsAhead]int32
+		gemvRowsAVX512(&acc[0], &packed[0], &offs[0], padded/rowsGroup, &q[0], lines, -qsum, &sums[0])
 		return
 	}
 	for i, off := range offs[:padded] {

@@ -15,8 +15,9 @@ const (
 	lineBytes = 64
 	lineCols  = 256
 	group     = 4 // rows that share loads of activations
-	// ahead is how many rows are asked for before they are used: asm.rowsAhead.
-	ahead     = 32
+	// ahead is how many rows are asked for before they are used, and how many go past
+	// a line of activations while that is in registers: asm.rowsAhead.
+	ahead     = 64
 	panelRows = 16
 )
 
@@ -37,13 +38,15 @@ func dword(v uint32) (z reg.VecVirtual) {
 }
 
 // gemv prefetches into the L2 cache: the L1 cache waits for too few lines at once.
-// Lines of rows to come are asked for in the order in which they are used.
+// It takes a line of many rows, then their next lines, and asks for lines to come in
+// that order: from walks along a row the processor would guess lines beyond its end.
 func gemv() {
-	emit.Func("gemvRowsAVX512", "func(acc *int32, w *byte, offs *uint32, quads int, q *int8, lines int, init int32)",
+	emit.Func("gemvRowsAVX512", "func(acc *int32, w *byte, offs *uint32, quads int, q *int8, lines int, init int32, sums *int32)",
 		"gemvRowsAVX512 writes 4·quads sums: init plus the products of q and the rows at the",
-		fmt.Sprintf("byte offsets offs, of which %d more may be asked for.", ahead))
+		fmt.Sprintf("byte offsets offs, of which %d more may be asked for. sums has room for 16·%d.", ahead, ahead))
 	acc, w, offs, quads, q := emit.Ptr("acc"), emit.Ptr("w"), emit.Ptr("offs"), emit.Ptr("quads"), emit.Ptr("q")
-	low, high := dword(0x03030303), dword(0x0c0c0c0c)
+	sums := emit.Ptr("sums")
+	low := dword(0x03030303)
 
 	{ // The first rows have nobody to ask for them.
 		lines, p := GP64(), GP64()
@@ -61,52 +64,78 @@ func gemv() {
 		})
 	}
 
-	var s [group][2]reg.VecVirtual // the second ones hold four times the value
-	for r := range s {
-		s[r] = [2]reg.VecVirtual{ZMM(), ZMM()}
-	}
-	emit.Loop("quad", quads, func() {
-		for r := range s {
-			for _, v := range s[r] {
-				VPXORQ(v, v, v)
+	TESTQ(quads, quads)
+	JZ(LabelRef("end"))
+	Label("chunk")
+	n := GP64() // quads of this chunk
+	MOVQ(U32(ahead/group), n)
+	CMPQ(quads, n)
+	CMOVQLT(quads, n)
+	{
+		zero, i, p := ZMM(), GP64(), GP64()
+		VPXORQ(zero, zero, zero)
+		MOVQ(n, i)
+		MOVQ(sums, p)
+		emit.Loop("clear", i, func() {
+			for r := range group {
+				VMOVDQU64(zero, Mem{Base: p, Disp: 64 * r})
 			}
-		}
-		at, x, left := GP64(), GP64(), GP64()
-		var rows [group]reg.GPVirtual
-		for r := range rows {
-			rows[r] = GP64()
-			MOVL(Mem{Base: offs, Disp: 4 * r}, rows[r].As32())
-		}
-		MOVQ(w, at)
-		MOVQ(q, x)
-		Load(Param("lines"), left)
-		emit.Loop("line", left, func() {
-			var v [group]reg.VecVirtual
-			for r := range rows {
-				v[r] = ZMM()
-				VMOVDQU64(Mem{Base: at, Index: rows[r], Scale: 1}, v[r])
-				next := GP64()
-				MOVL(Mem{Base: offs, Disp: 4 * (ahead + r)}, next.As32())
-				PREFETCHT1(Mem{Base: at, Index: next, Scale: 1})
-			}
-			for j := range 4 {
-				xv := ZMM()
-				VMOVDQU64(Mem{Base: x, Disp: 64 * j}, xv)
-				for r := range v {
-					if j == 2 {
-						VPSRLW(Imm(4), v[r], v[r])
-					}
-					t := ZMM()
-					VPANDQ([]reg.VecVirtual{low, high}[j%2], v[r], t)
-					VPDPBUSD(xv, t, s[r][j%2])
-				}
-			}
-			ADDQ(Imm(lineBytes), at)
-			ADDQ(U32(lineCols), x)
+			ADDQ(U32(64*group), p)
 		})
-		for r := range s {
-			VPSRAD(Imm(2), s[r][1], s[r][1])
-			VPADDD(s[r][1], s[r][0], s[r][0])
+	}
+	at, x, lines := GP64(), GP64(), GP64()
+	MOVQ(w, at)
+	MOVQ(q, x)
+	Load(Param("lines"), lines)
+	Label("line")
+	var xv [4]reg.VecVirtual
+	for j := range xv {
+		xv[j] = ZMM()
+		VMOVDQU64(Mem{Base: x, Disp: 64 * j}, xv[j])
+	}
+	o, s, left := GP64(), GP64(), GP64()
+	MOVQ(offs, o)
+	MOVQ(sums, s)
+	MOVQ(n, left)
+	Label("quad")
+	for r := range group {
+		row, next := GP64(), GP64()
+		MOVL(Mem{Base: o, Disp: 4 * r}, row.As32())
+		MOVL(Mem{Base: o, Disp: 4 * (ahead + r)}, next.As32())
+		v, sum := ZMM(), ZMM()
+		VMOVDQU64(Mem{Base: at, Index: row, Scale: 1}, v)
+		PREFETCHT1(Mem{Base: at, Index: next, Scale: 1})
+		VMOVDQU64(Mem{Base: s, Disp: 64 * r}, sum)
+		for j := range xv {
+			t := ZMM()
+			if j == 0 {
+				VPANDQ(low, v, t)
+			} else {
+				VPSRLW(Imm(uint64(2*j)), v, t)
+				VPANDQ(low, t, t)
+			}
+			VPDPBUSD(xv[j], t, sum)
+		}
+		VMOVDQU64(sum, Mem{Base: s, Disp: 64 * r})
+	}
+	ADDQ(Imm(4*group), o)
+	ADDQ(U32(64*group), s)
+	DECQ(left)
+	JNZ(LabelRef("quad"))
+	ADDQ(Imm(lineBytes), at)
+	ADDQ(U32(lineCols), x)
+	DECQ(lines)
+	JNZ(LabelRef("line"))
+	MOVQ(o, offs)
+
+	SUBQ(n, quads)
+	p := GP64()
+	MOVQ(sums, p)
+	emit.Loop("finish", n, func() {
+		var v [group]reg.VecVirtual
+		for r := range v {
+			v[r] = ZMM()
+			VMOVDQU64(Mem{Base: p, Disp: 64 * r}, v[r])
 		}
 		// Four vectors become one of their sums: within lanes, then across them.
 		merge := func(a, b reg.VecVirtual, interleave, rest func(...Op)) {
@@ -117,10 +146,10 @@ func gemv() {
 		}
 		dl, dh := func(o ...Op) { VPUNPCKLDQ(o[0], o[1], o[2]) }, func(o ...Op) { VPUNPCKHDQ(o[0], o[1], o[2]) }
 		ql, qh := func(o ...Op) { VPUNPCKLQDQ(o[0], o[1], o[2]) }, func(o ...Op) { VPUNPCKHQDQ(o[0], o[1], o[2]) }
-		merge(s[0][0], s[1][0], dl, dh)
-		merge(s[2][0], s[3][0], dl, dh)
-		merge(s[0][0], s[2][0], ql, qh)
-		sum, y, z := s[0][0], YMM(), XMM()
+		merge(v[0], v[1], dl, dh)
+		merge(v[2], v[3], dl, dh)
+		merge(v[0], v[2], ql, qh)
+		sum, y, z := v[0], YMM(), XMM()
 		VEXTRACTI64X4(Imm(1), sum, y)
 		VPADDD(y, sum.AsY(), y)
 		VEXTRACTI32X4(Imm(1), y, z)
@@ -130,8 +159,11 @@ func gemv() {
 		VPADDD(z, y.AsX(), z)
 		VMOVDQU32(z, Mem{Base: acc})
 		ADDQ(Imm(4*group), acc)
-		ADDQ(Imm(4*group), offs)
+		ADDQ(U32(64*group), p)
 	})
+	TESTQ(quads, quads)
+	JNZ(LabelRef("chunk"))
+	Label("end")
 	emit.Ret()
 }
 
