@@ -87,6 +87,46 @@ func TestScreenedHeadDrawsTheSameTokens(t *testing.T) {
 				t.Errorf("%+v: whole head %v, screened %v, listed %v, drawn %v", o, drawn[0], drawn[1], drawn[2], drawn[3])
 			}
 		}
+		// Tokens that follow guesses are drawn in the step that runs these.
+		guessing := sessions[len(sessions)-1]
+		for _, o := range []runtime.Sampling{{}, {Temperature: 0.3, TopK: 3, Seed: 9}} {
+			var texts [2][]int32
+			for i, s := range []*runtime.Session{sessions[0], guessing} {
+				if err := guessing.Speculate(runtime.Speculation{Tokens: 2, Always: true}); err != nil {
+					t.Fatal(err)
+				}
+				sampler, err := runtime.NewSampler(s.Vocab(), o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				q, err := s.Open()
+				if err != nil {
+					t.Fatal(err)
+				}
+				for id, err := range s.Generate(context.Background(), q, []int32{5, 9, 5, 9, 5, 9, 5, 9}, sampler) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					if texts[i] = append(texts[i], id); len(texts[i]) == 60 {
+						break
+					}
+				}
+				if err := s.End(q); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !slices.Equal(texts[0], texts[1]) {
+				t.Errorf("%+v: %v with guesses, %v without", o, texts[1], texts[0])
+			}
+			if guessed, right := guessing.Guessed(); guessed == 0 {
+				t.Errorf("%+v: nothing was guessed", o)
+			} else {
+				t.Logf("%+v: %d of %d guesses were drawn", o, right, guessed)
+			}
+		}
+		if err := guessing.Speculate(runtime.Speculation{}); err != nil {
+			t.Fatal(err)
+		}
 		// What a step draws is for one draw of one sampler. Others draw from its lists.
 		var drawn [4][]int32
 		for i, s := range sessions {
