@@ -3,6 +3,7 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/ops"
@@ -26,9 +27,15 @@ func (d *Device) stepKernels() []devices.Kernel {
 			}
 			return errors.Join(a.fits(16), anglesFit(c))
 		},
-		Cost:    func(c *devices.Call) float64 { return d.decodeAttentionCost(attentionCall(c)) - launchCost },
-		Scratch: func(c *devices.Call) int { _, n := d.attentionParts(attentionCall(c)); return n },
-		Bind:    d.bindStep,
+		Cost: func(c *devices.Call) float64 { return d.decodeAttentionCost(attentionCall(c)) - launchCost },
+		Scratch: func(c *devices.Call) int {
+			if a := stepAttention(c); d.inClusters(a) {
+				return 0
+			}
+			_, n := d.attentionParts(attentionCall(c))
+			return n
+		},
+		Bind: d.bindStep,
 	}, {
 		Name: "fused.rope_attend.mma64.prompt", Op: op, Needs: sm80, Order: mma64,
 		Accept: func(c *devices.Call) error {
@@ -160,9 +167,24 @@ func (d *Device) bindPrompt(c *devices.Call) (devices.Launch, error) {
 	return several{first.(work), then.(work)}, nil
 }
 
+// Sizes of kernels/attend_cluster.cuh.
+const (
+	clusterBlocks = 8
+	clusterTeams  = 2 // of 128 threads in a block
+)
+
+// inClusters says that a cluster of blocks works on each token and key head: where there
+// are several blocks of keys, and few enough clusters for all to run at once.
+func (d *Device) inClusters(a cachedAttention) bool {
+	return d.Has(sm90a) && a.blocks() > 1 && a.tokens*a.KVHeads*clusterBlocks <= 2*d.info.Multiprocessors
+}
+
+// clusterShared is the shared memory of a block of a cluster, for heads of w.
+func (a cachedAttention) clusterShared(w int) int {
+	return 32*2*w + clusterTeams*(2*keyBlock*2*w+2*16*128+4*16*4) + 2*clusterTeams*(16*8+4*a.group*a.hd)
+}
+
 func (d *Device) bindStep(c *devices.Call) (devices.Launch, error) {
-	call := attentionCall(c)
-	a, bytes := d.attentionParts(call)
 	attrs := appendAttrs(c)
 	inner := *c
 	inner.Attrs = attrs
@@ -170,12 +192,27 @@ func (d *Device) bindStep(c *devices.Call) (devices.Launch, error) {
 	if err != nil {
 		return nil, err
 	}
+	args := []any{c.In[0], c.In[1], c.In[2], c.In[3], c.In[4], c.In[5], c.In[6], c.In[7], angles, c.Out[0]}
+	call := attentionCall(c)
+	if a := newCachedAttention(call); d.inClusters(a) {
+		w := a.padded()
+		sh := shape{blocks: clusterBlocks, tiles: a.KVHeads, layers: a.tokens, threads: 128 * clusterTeams, shared: a.clusterShared(w)}
+		bound, err := d.bindEarly(fmt.Sprintf("attend_cluster_%d", w), sh, append(args, int32(a.tokens), int32(a.Heads), int32(a.group), int32(a.hd),
+			int32(a.width), int32(a.size), int32(a.Window), a.scale(), int32(0))...)
+		if err == nil {
+			// The order of memory is that of args.
+			l := bound.(*launch)
+			m := l.memory
+			l.eager = &eager{reads: slices.Concat(m[:2], m[5:8]), writes: slices.Concat(m[:2], m[9:])}
+		}
+		return bound, err
+	}
+	a, bytes := d.attentionParts(call)
 	w := a.padded()
 	sh := shape{
 		blocks: d.keySplits(a), tiles: a.KVHeads, layers: a.tokens,
 		threads: 128, shared: 32*2*w + 4*keyBlock*2*w + 2*16*128 + 4*16*4,
 	}
-	args := []any{c.In[0], c.In[1], c.In[2], c.In[3], c.In[4], c.In[5], c.In[6], c.In[7], angles, c.Out[0]}
 	if bytes > 0 {
 		tickets, err := d.newTickets(a.tokens * a.KVHeads)
 		if err != nil {

@@ -165,13 +165,16 @@ func (d *Device) decodeAttentionCost(c *devices.Call) float64 {
 	return launchCost + max(1, work)*perBlock
 }
 
+// decodeShared is the shared memory of kernels/flash_decode.cuh for heads of w.
+func decodeShared(w int) int { return 32*2*w + 4*keyBlock*2*w + 2*16*128 + 4*16*4 }
+
 func (d *Device) bindDecodeAttention(c *devices.Call) (devices.Launch, error) {
 	a, bytes := d.attentionParts(c)
 	splits := d.keySplits(a)
 	w := a.padded()
 	sh := shape{
 		blocks: splits, tiles: a.KVHeads, layers: a.tokens,
-		threads: 128, shared: 32*2*w + 4*keyBlock*2*w + 2*16*128 + 4*16*4,
+		threads: 128, shared: decodeShared(w),
 	}
 	args := append(a.operands(), int64(0), int64(0), int64(0))
 	if bytes > 0 {

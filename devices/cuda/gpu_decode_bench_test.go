@@ -5,7 +5,6 @@ package cuda
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"github.com/trit-ml/trit/devices"
@@ -57,10 +56,17 @@ func (r *decodeRig) bound(op *graph.OpDef, attrs any, in ...devices.Operand) (de
 	}
 	outs, err := op.InferTypes(attrs, types)
 	r.must(err)
-	for _, t := range outs {
+	for i, t := range outs {
 		dims, err := t.Shape.Eval(nil)
 		r.must(err)
-		c.Out = append(c.Out, r.operand(t.Elem, "", dims...))
+		switch {
+		case op == bitlinear.NormLinearAddOp.OpDef:
+			c.Out = append(c.Out, in[4]) // in place, as in a program
+		case op == bitlinear.RoPEAttendOp.OpDef && i > 0:
+			c.Out = append(c.Out, in[i-1])
+		default:
+			c.Out = append(c.Out, r.operand(t.Elem, "", dims...))
+		}
 	}
 	k, _, err := r.reg.Choose(c)
 	r.must(err)
@@ -130,57 +136,6 @@ func BenchmarkLinear(b *testing.B) {
 					b.ReportMetric(100*float64(bytes)/per/bw, "%copy")
 				})
 			}
-		}
-	}
-}
-
-// BenchmarkLayers is the products of a 2B4T step, without attention.
-func BenchmarkLayers(b *testing.B) {
-	r := newRig(b)
-	norm := bitlinear.NormQuantAttrs{Eps: 1e-5, Bits: 8, Round: "even"}
-	const layers, d, ff, kv = 30, 2560, 6912, 640
-	all := r.d.features
-	for _, how := range []string{"", "/waiting", "/stream"} { // no kernel starts early; without a graph
-		for _, m := range []int{1, 2, 4, 8, 16, 64} {
-			if how != "" && m > 1 {
-				continue
-			}
-			b.Run(fmt.Sprintf("M=%d%s", m, how), func(b *testing.B) {
-				r.d.features = all
-				if how == "/waiting" {
-					r.d.features = slices.DeleteFunc(slices.Clone(all), func(f devices.Feature) bool { return f == sm90a })
-				}
-				r := &decodeRig{&rig{b, r.d, r.q, r.reg}, rand.New(rand.NewPCG(1, 2))}
-				gamma, x, g, gf := r.floats(), r.floats(m, d), r.floats(d), r.floats(ff)
-				wq, wk, wv, wo := r.weights(layers, d, d), r.weights(layers, kv, d), r.weights(layers, kv, d), r.weights(layers, d, d)
-				wg, wu, wd := r.weights(layers, ff, d), r.weights(layers, ff, d), r.weights(layers, d, ff)
-				var ls []devices.Launch
-				step := func(op *graph.OpDef, in ...devices.Operand) devices.Operand {
-					l, out := r.bound(op, norm, in...)
-					ls = append(ls, l)
-					return out[0]
-				}
-				for i := range layers {
-					q := step(bitlinear.NormLinear3Op.OpDef, x, g, wq[i], gamma, wk[i], gamma, wv[i], gamma)
-					x = step(bitlinear.NormLinearAddOp.OpDef, q, g, wo[i], gamma, x)
-					h := step(bitlinear.NormGLUOp.OpDef, x, g, wg[i], gamma, wu[i], gamma)
-					x = step(bitlinear.NormLinearAddOp.OpDef, h, gf, wd[i], gamma, x)
-				}
-				var per float64
-				if how == "/stream" {
-					for b.Loop() {
-						r.must(r.q.Launch(ls...))
-						r.sync()
-					}
-					per = b.Elapsed().Seconds() / float64(b.N)
-				} else {
-					per = r.replay(b, ls)
-				}
-				b.ReportMetric(per*1e6/layers, "µs/layer")
-				b.ReportMetric(float64(m)/per, "tokens/s")
-				bytes := layers * unitBytes * (units(d)*(2*d+2*kv+2*ff) + units(ff)*d)
-				b.ReportMetric(float64(bytes)/per/1e9, "GB/s")
-			})
 		}
 	}
 }

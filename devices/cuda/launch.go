@@ -3,6 +3,7 @@ package cuda
 import (
 	"fmt"
 	"math"
+	"slices"
 	"unsafe"
 
 	"github.com/trit-ml/trit/devices"
@@ -39,7 +40,65 @@ type launch struct {
 	grid, block driver.Dim
 	shared      uint32
 	params      *params
-	early       bool // it may start before the launch before it is done
+	early       bool     // it may start before the launch before it is done
+	memory      []extent // that it was given
+	eager       *eager   // nil if it always waits for the launches before it
+}
+
+// extent is device memory from an address to another.
+type extent struct{ from, to uint64 }
+
+func (e extent) meets(x extent) bool { return e.from < x.to && x.from < e.to }
+
+// eager is what a launch reads before the launches before it are done, if its last
+// parameter is 1, and what it writes.
+type eager struct{ reads, writes []extent }
+
+// hasten returns the launches with those eager that may be: none before them writes what
+// they read, as far as is known.
+func hasten(list []work) []work {
+	out := make([]work, len(list))
+	var before []extent
+	known := true
+	var note func(w work)
+	note = func(w work) {
+		switch w := w.(type) {
+		case *launch:
+			if w.eager != nil {
+				before = append(before, w.eager.writes...)
+			} else {
+				before = append(before, w.memory...)
+			}
+			known = known && len(w.params.blobs) == 0 // they may hold addresses
+		case several:
+			for _, x := range w {
+				note(x)
+			}
+		default:
+			known = false
+		}
+	}
+	for i, w := range list {
+		out[i] = w
+		if l, ok := w.(*launch); ok && l.eager != nil && known && !slices.ContainsFunc(l.eager.reads, func(r extent) bool {
+			return slices.ContainsFunc(before, r.meets)
+		}) {
+			out[i] = l.hastened()
+		}
+		note(w)
+	}
+	return out
+}
+
+// hastened is the launch with 1 for its last parameter.
+func (l *launch) hastened() *launch {
+	fast := *l
+	fast.params = &params{blobs: l.params.blobs}
+	for i := range l.params.n {
+		fast.params.add(l.params.types[i], l.params.vals[i])
+	}
+	fast.params.vals[l.params.n-1] = 1
+	return &fast
 }
 
 // maxParams is more than any kernel has.
@@ -116,6 +175,7 @@ func (d *Device) bind(fn string, sh shape, args ...any) (devices.Launch, error) 
 				return nil, fmt.Errorf("kernel %s, argument %d: %w", fn, i, err)
 			}
 			l.params.add("u64", uint64(p))
+			l.memory = append(l.memory, extent{uint64(p), uint64(p) + uint64(d.bytes(a))})
 		case int32:
 			l.params.add("u32", uint64(uint32(a)))
 		case int64:

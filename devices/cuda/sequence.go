@@ -37,6 +37,7 @@ func (q *queue) Capture(launches []devices.Launch) (devices.Sequence, error) {
 		if record, err = joined(s.launches); err != nil {
 			return nil, err
 		}
+		record = hasten(record)
 	}
 	api := q.d.api
 	err := q.do("capture", func() error {

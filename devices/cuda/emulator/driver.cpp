@@ -123,6 +123,7 @@ const Named errors[] = {
 struct Entry {
     bool found = false;
     int most_threads = 1024;
+    unsigned cluster = 1;
 };
 Entry entry(const std::string& ptx, const std::string& name) {
     Entry e;
@@ -135,6 +136,8 @@ Entry entry(const std::string& ptx, const std::string& name) {
         sscanf(ptx.c_str() + max, ".maxntid %d, %d, %d", &x, &y, &z);
         e.most_threads = x * y * z;
     }
+    size_t cluster = ptx.find(".reqnctapercluster", at);
+    if (cluster < body) sscanf(ptx.c_str() + cluster, ".reqnctapercluster %u", &e.cluster);
     return e;
 }
 
@@ -146,7 +149,8 @@ int launch(Function* f, dim3 grid, dim3 block, unsigned shared, Stream* s, void*
         return INVALID_VALUE;
     if ((int)threads > f->most_threads) return OUT_OF_RESOURCES;
     if ((int)shared > f->dynamic_shared) return INVALID_VALUE;
-    Launch l = {f->kernel, grid, block, shared, {}, {}};
+    if (grid.x % f->cluster) return INVALID_VALUE;
+    Launch l = {f->kernel, grid, block, shared, f->cluster, {}, {}};
     for (size_t i = 0; i < f->kernel->sizes.size(); i++) {
         size_t size = f->kernel->sizes[i];
         l.at.push_back(l.values.size());
@@ -316,11 +320,12 @@ API cuModuleGetFunction(void** out, Module* m, const char* name) {
     if (!live(m)) return INVALID_HANDLE;
     Entry e = entry(m->text, name);
     const Kernel* k = find_kernel(name);
+    if (e.cluster > most_cluster) return INVALID_VALUE;
     if (!e.found || !k) {
         if (e.found) fprintf(stderr, "the CUDA emulator was built without kernel %s: build it again\n", name);
         return NOT_FOUND;
     }
-    *out = keep(new Function{k, m->device, e.most_threads});
+    *out = keep(new Function{k, m->device, e.most_threads, e.cluster});
     return OK;
 }
 API cuFuncSetAttribute(Function* f, int attribute, int v) {

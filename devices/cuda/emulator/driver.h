@@ -96,6 +96,7 @@ struct Function {
     const Kernel* kernel;
     Device* device;
     int most_threads;  // by .maxntid, or 1024
+    unsigned cluster;  // blocks of one, by .reqnctapercluster, or 1
     int dynamic_shared = 48 << 10;
 };
 

@@ -13,6 +13,7 @@ struct Launch {
     const Kernel* kernel;
     dim3 grid, block;
     unsigned shared;
+    unsigned cluster;  // blocks, one after the other in x, that are there at once
     std::vector<unsigned long long> values;  // of the parameters, whole words each
     std::vector<size_t> at;                  // where each parameter begins in values
 };
@@ -22,6 +23,9 @@ struct Failure {
     int code = 0;
     std::string text;
 };
+
+// most_cluster is the most blocks of a cluster: each has a host thread.
+constexpr unsigned most_cluster = 8;
 
 // run runs a launch to its end, on this thread and on helpers.
 Failure run(const Launch& l);

@@ -113,6 +113,14 @@ struct Barrier {
     std::vector<Thread*> waiting;
 };
 
+// Cluster is what its blocks share.
+struct Cluster {
+    std::atomic<unsigned> arrived{0};
+    std::atomic<bool> failed{false};
+    char* shared[most_cluster];  // of each block
+    unsigned blocks = 1;
+};
+
 // Worker runs one block at a time.
 struct Worker {
     std::vector<Thread> threads;
@@ -130,6 +138,7 @@ struct Worker {
     Failure failure;
 
     const Launch* launch = nullptr;
+    Cluster* cluster = nullptr;  // null for a launch without
     std::vector<void*> args;
 
     void run_block(dim3 index);
@@ -270,6 +279,28 @@ int barrier(int id, int threads, int vote) {
     return b.result;
 }
 
+void cluster_sync() {
+    Thread* t = emulated_self;
+    Cluster* c = t->worker->cluster;
+    if (!c) fail(719, "the kernel has no cluster");
+    barrier(0, 0, 0);
+    if (t->thread.x == 0 && t->thread.y == 0 && t->thread.z == 0) {
+        unsigned n = ++c->arrived, all = (n + c->blocks - 1) / c->blocks * c->blocks;
+        while (c->arrived < all) {
+            if (c->failed) fail(719, "another block of the cluster has failed");
+            std::this_thread::yield();
+        }
+    }
+    barrier(0, 0, 0);
+}
+
+const void* in_cluster(const void* p, int block) {
+    Thread* t = emulated_self;
+    Cluster* c = t->worker->cluster;
+    if (!c || block < 0 || (unsigned)block >= c->blocks) fail(719, "there is no such block in the cluster");
+    return c->shared[block] + ((const char*)p - (const char*)t->shared);
+}
+
 void copy_later(Copy c) { emulated_self->copies.push_back(c); }
 void commit_copies() { emulated_self->groups.push_back(emulated_self->copies.size()); }
 void wait_copies(int keep) {
@@ -354,6 +385,7 @@ void Worker::run_block(dim3 index) {
     size_t room = (l.shared + 127) & ~127u;
     char* mem = shared + shared_most - room;
     memset(mem, 0xff, room);
+    if (cluster) cluster->shared[index.x % cluster->blocks] = mem;
     for (Barrier& b : barriers) {
         b.arrived = b.votes = 0;
         b.waiting.clear();
@@ -409,6 +441,7 @@ Worker* take_worker() {
 // Job is a launch under way.
 struct Job {
     const Launch* launch;
+    Cluster* cluster = nullptr;
     std::atomic<unsigned long long> next{0};
     unsigned long long blocks;
     std::atomic<bool> failed{false};
@@ -421,6 +454,7 @@ struct Job {
 void work(Job* j) {
     Worker* w = take_worker();
     w->launch = j->launch;
+    w->cluster = j->cluster;
     w->args.clear();
     for (size_t at : j->launch->at) w->args.push_back((void*)&j->launch->values[at]);
     w->failure = {};
@@ -429,8 +463,9 @@ void work(Job* j) {
         while (!j->failed) {
             unsigned long long b = j->next++;
             if (b >= j->blocks) break;
-            if (reverse_order()) b = j->blocks - 1 - b;
+            if (reverse_order() && !j->cluster) b = j->blocks - 1 - b;
             w->run_block(dim3(b % g.x, b / g.x % g.y, b / ((unsigned long long)g.x * g.y)));
+            if (j->cluster) break;
         }
     } else {
         // Stacks of threads that did not end are free again.
@@ -441,6 +476,7 @@ void work(Job* j) {
         std::lock_guard<std::mutex> g(j->lock);
         if (!j->failed) j->failure = w->failure;
         j->failed = true;
+        if (j->cluster) j->cluster->failed = true;
     }
     std::lock_guard<std::mutex> g(workers_lock);
     idle_workers.push_back(w);
@@ -499,7 +535,33 @@ struct Pool {
 
 }  // namespace
 
+// run_clusters runs one cluster after the other. Each block has a host thread: they wait
+// for each other.
+static Failure run_clusters(const Launch& l) {
+    unsigned long long blocks = (unsigned long long)l.grid.x * l.grid.y * l.grid.z;
+    for (unsigned long long first = 0; first < blocks; first += l.cluster) {
+        Cluster c;
+        c.blocks = l.cluster;
+        Job j;
+        j.launch = &l;
+        j.cluster = &c;
+        j.next = first;
+        j.blocks = first + l.cluster;
+        std::vector<std::thread> others;
+        for (unsigned i = 1; i < l.cluster; i++)
+            others.emplace_back([&] {
+                own_thread();
+                work(&j);
+            });
+        work(&j);
+        for (std::thread& t : others) t.join();
+        if (j.failed) return j.failure;
+    }
+    return {};
+}
+
 Failure run(const Launch& l) {
+    if (l.cluster > 1) return run_clusters(l);
     static Pool* pool = new Pool;
     Job j;
     j.launch = &l;

@@ -65,6 +65,11 @@ const unsigned char* exchange(Kind kind, const void* in, int size);
 // those whose vote is not zero.
 int barrier(int id, int threads, int vote);
 
+// cluster_sync waits for all threads of all blocks of the cluster; in_cluster is where
+// shared memory at p lies in another block of it.
+void cluster_sync();
+const void* in_cluster(const void* p, int block);
+
 // fail ends the launch: the device is lost with the given driver error.
 [[noreturn]] void fail(int code, const char* text);
 

@@ -27,12 +27,12 @@ struct Cache {
 };
 
 // load_block starts copying block j of sequence seq and a key head: positions up
-// to last; the others, and columns beyond hd, become zero.
+// to last; the others, and columns beyond hd, become zero. t is one of the THREADS.
 template <int HD, int THREADS>
-__device__ __forceinline__ void load_block(u8* k, u8* v, const Cache& c, int seq, int head, int j, int last) {
+__device__ __forceinline__ void load_block(u8* k, u8* v, const Cache& c, int seq, int head, int j, int last, int t) {
     typedef Rows<HD> R;
     const int EACH_ROWS = THREADS / R::CHUNKS, TIMES = KEYS / EACH_ROWS;
-    const int r = threadIdx.x / R::CHUNKS, chunk = threadIdx.x % R::CHUNKS, p = j * KEYS + r;
+    const int r = t / R::CHUNKS, chunk = t % R::CHUNKS, p = j * KEYS + r;
     const int* page = c.table + seq * c.width + p / c.size;
     const size_t from = head * c.hd + chunk * 8;
     // All of the table first: a copy may not pass a load.
@@ -143,18 +143,41 @@ struct Joining {
     __device__ __forceinline__ float scaled(float sum, float more) const { return fmaf(more, next, sum); }
 };
 
-// joined is one column of a row's output, of the sums of its blocks of keys.
-__device__ __forceinline__ float joined(const float* part, const float* ml, int hd, const Seen& seen) {
-    float m = -INFINITY, l = 0.0f, sum = 0.0f;
-#pragma unroll 8
-    for (int j = seen.first / KEYS; j <= seen.last / KEYS; j++) {
-        float2 x = __ldcg((const float2*)(ml + 2 * j));
-        Joining join(m, x.x);
+// Joined is four columns of a row's output, of the sums of its blocks of keys in order.
+struct Joined {
+    float m = -INFINITY, l = 0.0f, sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+    __device__ __forceinline__ void add(float2 ml, float4 part) {
+        Joining join(m, ml.x);
         m = join.m;
-        l = join(l, x.y);
-        sum = join(sum, __ldcg(part + (size_t)j * hd));
+        l = join(l, ml.y);
+        sum[0] = join(sum[0], part.x), sum[1] = join(sum[1], part.y), sum[2] = join(sum[2], part.z), sum[3] = join(sum[3], part.w);
     }
-    return __fmul_rn(sum, __fdiv_rn(1.0f, l));
+    __device__ __forceinline__ float4 result() const {
+        float r = __fdiv_rn(1.0f, l);
+        return make_float4(__fmul_rn(sum[0], r), __fmul_rn(sum[1], r), __fmul_rn(sum[2], r), __fmul_rn(sum[3], r));
+    }
+};
+
+// joined is four columns of a row, whose parts are hd apart.
+__device__ __forceinline__ float4 joined(const float* part, const float* ml, int hd, const Seen& seen) {
+    const int AT_ONCE = 8;
+    Joined sum;
+    int end = seen.last / KEYS;
+    for (int j = seen.first / KEYS; j <= end; j += AT_ONCE) {
+        float2 x[AT_ONCE];
+        float4 y[AT_ONCE];
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; i++) {
+            int at = min(j + i, end);
+            x[i] = __ldcg((const float2*)(ml + 2 * at));
+            y[i] = __ldcg((const float4*)(part + (size_t)at * hd));
+        }
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; i++) {
+            if (j + i <= end) sum.add(x[i], y[i]);
+        }
+    }
+    return sum.result();
 }
 
 // ones is a fragment of b that is all 1: its product is the sums of a's rows.

@@ -15,6 +15,73 @@ struct Plain {
     }
 };
 
+// Panels are what four warps work on in shared memory: 16 rows of queries in two halves,
+// a block of keys and values, 16 rows of 64 probabilities in two halves, and the largest
+// score [warp][row].
+struct Panels {
+    u8 *qh, *ql, *k, *v, *ph, *pl;
+    float* most;
+};
+
+// attend_block works out what the rows have of block j of the keys: its warps share the
+// keys for the scores, and the columns of the values for the output. All four call it, and
+// so they do sync.
+template <int HD, typename Sync>
+__device__ __forceinline__ void attend_block(float (&oj)[HD / 32][4], float (&mj)[2], float (&lj)[4], const Panels& at, int j, const Seen& seen, float scale,
+                                             Sync sync) {
+    typedef Rows<HD> R;
+    const int NT = HD / 32, lane = threadIdx.x & 31, warp = threadIdx.x >> 5 & 3, g = lane >> 2;
+    u8 *qh = at.qh, *ql = at.ql, *k = at.k, *v = at.v, *ph = at.ph, *pl = at.pl;
+    float* most = at.most;
+    float x[2][4];
+    mj[0] = mj[1] = -INFINITY;
+#pragma unroll
+    for (int i = 0; i < HD / 16; i++) {
+        unsigned hi[4], lo[4];
+        R::rows_a(hi, qh, 0, i);
+        R::rows_a(lo, ql, 0, i);
+        scores<HD, 1>(x, hi, lo, k, warp * 16, i);
+    }
+#pragma unroll
+    for (int e = 0; e < 8; e++) {
+        bool in = seen(j * KEYS + warp * 16 + (e >> 2) * 8 + (lane & 3) * 2 + (e & 1));
+        float y = in ? __fmul_rn(x[e >> 2][e & 3], scale) : -INFINITY;
+        x[e >> 2][e & 3] = y;
+        mj[e >> 1 & 1] = fmaxf(mj[e >> 1 & 1], y);
+    }
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        float y = quad_max(mj[h]);
+        if ((lane & 3) == 0) most[warp * 16 + g + 8 * h] = y;
+    }
+    sync();
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const float* y = most + g + 8 * h;
+        mj[h] = fmaxf(fmaxf(y[0], y[16]), fmaxf(y[32], y[48]));
+    }
+#pragma unroll
+    for (int e = 0; e < 4; e++) {
+        float* y = &x[e >> 1][(e & 1) * 2];
+        Split p = split(probability(y[0], above(mj[e & 1])), probability(y[1], above(mj[e & 1])));
+        int r = g + 8 * (e & 1), at = (int)(Rows<64>::at(ph, r, warp * 2 + (e >> 1)) - ph) + (lane & 3) * 4;
+        *(unsigned*)(ph + at) = p.hi;
+        *(unsigned*)(pl + at) = p.lo;
+    }
+    sync();
+    lj[0] = lj[1] = lj[2] = lj[3] = 0.0f;
+    ONES(ones);
+#pragma unroll
+    for (int i = 0; i < KEYS / 16; i++) {
+        unsigned hi[4], lo[4];
+        Rows<64>::rows_a(hi, ph, 0, i);
+        Rows<64>::rows_a(lo, pl, 0, i);
+        mma_f16(lj, hi, ones);
+        outputs<HD, NT / 2>(oj, hi, lo, v, warp * NT * 8, i * 16);
+        mma_f16(lj, lo, ones);
+    }
+}
+
 // Decoding: a block of 128 threads has the rows of one token and key head, at
 // most 16, and every gridDim.x-th block of keys. Its warps share the keys of a
 // block for the scores, and the columns of the values for the output. With
@@ -38,7 +105,7 @@ __device__ __forceinline__ void decode(Step& step, const float* q, Cache c, cons
 
     int j = seen.first / KEYS + blockIdx.x, end = seen.last / KEYS, slot = 0;
     if (j > end) return;
-    load_block<HD, THREADS>(kv, kv + PANEL, c, s, head, j, seen.last);
+    load_block<HD, THREADS>(kv, kv + PANEL, c, s, head, j, seen.last, threadIdx.x);
     cp_async_commit();
     step.template queries<HD>(qh, ql, q, token, head, heads, group, c.hd);
 
@@ -55,56 +122,12 @@ __device__ __forceinline__ void decode(Step& step, const float* q, Cache c, cons
         if (step.template patch<HD>(k, v, j, c, head)) __syncthreads();
         if (j + (int)gridDim.x <= end) {
             u8* to = kv + (slot ^ 1) * 2 * PANEL;
-            load_block<HD, THREADS>(to, to + PANEL, c, s, head, j + gridDim.x, seen.last);
+            load_block<HD, THREADS>(to, to + PANEL, c, s, head, j + gridDim.x, seen.last, threadIdx.x);
         }
         cp_async_commit();
 
-        float x[2][4], mj[2] = {-INFINITY, -INFINITY};
-#pragma unroll
-        for (int i = 0; i < HD / 16; i++) {
-            unsigned hi[4], lo[4];
-            R::rows_a(hi, qh, 0, i);
-            R::rows_a(lo, ql, 0, i);
-            scores<HD, 1>(x, hi, lo, k, warp * 16, i);
-        }
-#pragma unroll
-        for (int e = 0; e < 8; e++) {
-            bool in = seen(j * KEYS + warp * 16 + (e >> 2) * 8 + (lane & 3) * 2 + (e & 1));
-            float y = in ? __fmul_rn(x[e >> 2][e & 3], scale) : -INFINITY;
-            x[e >> 2][e & 3] = y;
-            mj[e >> 1 & 1] = fmaxf(mj[e >> 1 & 1], y);
-        }
-#pragma unroll
-        for (int h = 0; h < 2; h++) {
-            float y = quad_max(mj[h]);
-            if ((lane & 3) == 0) most[warp * 16 + g + 8 * h] = y;
-        }
-        __syncthreads();
-#pragma unroll
-        for (int h = 0; h < 2; h++) {
-            const float* y = most + g + 8 * h;
-            mj[h] = fmaxf(fmaxf(y[0], y[16]), fmaxf(y[32], y[48]));
-        }
-#pragma unroll
-        for (int e = 0; e < 4; e++) {
-            float* y = &x[e >> 1][(e & 1) * 2];
-            Split p = split(probability(y[0], above(mj[e & 1])), probability(y[1], above(mj[e & 1])));
-            int r = g + 8 * (e & 1), at = (int)(Rows<64>::at(ph, r, warp * 2 + (e >> 1)) - ph) + (lane & 3) * 4;
-            *(unsigned*)(ph + at) = p.hi;
-            *(unsigned*)(pl + at) = p.lo;
-        }
-        __syncthreads();
-        float oj[NT][4], lj[4] = {0, 0, 0, 0};
-        ONES(ones);
-#pragma unroll
-        for (int i = 0; i < KEYS / 16; i++) {
-            unsigned hi[4], lo[4];
-            Rows<64>::rows_a(hi, ph, 0, i);
-            Rows<64>::rows_a(lo, pl, 0, i);
-            mma_f16(lj, hi, ones);
-            outputs<HD, NT / 2>(oj, hi, lo, v, warp * NT * 8, i * 16);
-            mma_f16(lj, lo, ones);
-        }
+        float oj[NT][4], mj[2], lj[4];
+        attend_block<HD>(oj, mj, lj, {qh, ql, k, v, ph, pl, most}, j, seen, scale, [] { __syncthreads(); });
         if (gridDim.x == 1) {
             Joining join[2] = {Joining(m[0], mj[0]), Joining(m[1], mj[1])};
 #pragma unroll
@@ -146,9 +169,9 @@ __device__ __forceinline__ void decode(Step& step, const float* q, Cache c, cons
         __syncthreads();
         if (!last) return;
         __threadfence();
-        for (int x = threadIdx.x; x < group * c.hd; x += THREADS) {
+        for (int x = 4 * threadIdx.x; x < group * c.hd; x += 4 * THREADS) {
             size_t row = (size_t)token * heads + head * group + x / c.hd;
-            o[row * c.hd + x % c.hd] = joined(part + row * blocks * c.hd + x % c.hd, ml + row * blocks * 2, c.hd, seen);
+            *(float4*)(o + row * c.hd + x % c.hd) = joined(part + row * blocks * c.hd + x % c.hd, ml + row * blocks * 2, c.hd, seen);
         }
         return;
     }

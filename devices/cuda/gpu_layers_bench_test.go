@@ -1,0 +1,59 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/trit-ml/trit/devices"
+)
+
+// shape2B4T is a decode step of the 2B4T model for m sequences of `depth` tokens.
+func shape2B4T(m, depth int) decodeShape {
+	z := decodeShape{layers: 30, d: 2560, ff: 6912, heads: 20, kv: 5, hd: 128, pages: 64 * m, size: 64, context: 64}
+	for i := range m {
+		z.seq, z.pos = append(z.seq, int32(i)), append(z.pos, int32(depth))
+	}
+	return z
+}
+
+// BenchmarkLayers is the layers of a 2B4T step at depth 512: all of a layer, its products
+// alone, and its attention alone.
+func BenchmarkLayers(b *testing.B) {
+	r := newRig(b)
+	all := r.d.features
+	for _, how := range []string{"", "/products", "/attention", "/waiting"} { // waiting: no kernel starts early
+		for _, m := range []int{1, 2, 4, 8, 16, 64} {
+			if how != "" && how != "/attention" && m > 1 {
+				continue
+			}
+			b.Run(fmt.Sprintf("M=%d%s", m, how), func(b *testing.B) {
+				r.d.features = all
+				if how == "/waiting" {
+					r.d.features = slices.DeleteFunc(slices.Clone(all), func(f devices.Feature) bool { return f == sm90a })
+				}
+				r := &decodeRig{&rig{b, r.d, r.q, r.reg}, rand.New(rand.NewPCG(1, 2))}
+				z := shape2B4T(m, 512)
+				ls, _ := r.layers(z)
+				const period = 5 // launches of a layer, of which the second is attention
+				var part []devices.Launch
+				for i, l := range ls {
+					if attention := i%period == 1; how == "/products" && attention || how == "/attention" && !attention {
+						continue
+					}
+					part = append(part, l)
+				}
+				per := r.replay(b, part)
+				b.ReportMetric(per*1e6/float64(z.layers), "µs/layer")
+				b.ReportMetric(float64(m)/per, "tokens/s")
+				if how != "/attention" {
+					bytes := z.layers * unitBytes * (units(z.d)*(2*z.d+2*z.kv*z.hd+2*z.ff) + units(z.ff)*z.d)
+					b.ReportMetric(float64(bytes)/per/1e9, "GB/s")
+				}
+			})
+		}
+	}
+}
