@@ -2,6 +2,7 @@ package passes
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/ops"
@@ -87,13 +88,14 @@ func KVCache(c Cache) Pass {
 
 // LastRow computes the first output only for the tokens listed in a new input
 // "rows". Selecting rows moves up through row-wise ops, so that the output head
-// and the tail of the last layer are computed for those tokens alone.
-func LastRow(maxRows int) Pass {
+// and the tail of the last layer are computed for those tokens alone. It does not move
+// above ops listed in whole.
+func LastRow(maxRows int, whole ...*graph.OpDef) Pass {
 	return Pass{"last-row", func(g *graph.Graph) (*graph.Graph, error) {
 		if len(g.Outs) == 0 {
 			return nil, fmt.Errorf("the graph has no output")
 		}
-		only := rowOnly(g)
+		only := rowOnly(g, whole)
 		lead := leading(g.Outs[0].Type())
 		out := g.Outs[0]
 		memo := map[graph.Value]graph.Value{}
@@ -156,8 +158,8 @@ func rowOperand(n *graph.Node, i int, lead graph.Dim) bool {
 }
 
 // rowOnly finds the row-wise nodes whose results are needed for nothing but
-// rows of the first output.
-func rowOnly(g *graph.Graph) map[*graph.Node]bool {
+// rows of the first output, without those of ops in whole.
+func rowOnly(g *graph.Graph, whole []*graph.OpDef) map[*graph.Node]bool {
 	only := map[*graph.Node]bool{}
 	lead := leading(g.Outs[0].Type())
 	if lead.Sym == "" {
@@ -170,7 +172,7 @@ func rowOnly(g *graph.Graph) map[*graph.Node]bool {
 	}
 	for i := len(g.Nodes) - 1; i >= 0; i-- {
 		n := g.Nodes[i]
-		ok := len(n.Op.Rowwise) > 0 && len(n.Op.Updates) == 0
+		ok := len(n.Op.Rowwise) > 0 && len(n.Op.Updates) == 0 && !slices.Contains(whole, n.Op)
 		reads := false
 		for j := range n.In {
 			reads = reads || rowOperand(n, j, lead)

@@ -23,9 +23,16 @@ type InferOptions struct {
 // Infer is the pipeline from a declared model to the graph that is lowered for
 // inference. See Order for why the passes stand in this order.
 func Infer(o InferOptions) Pipeline {
+	// Where attention is fused with what stands before it, the last layer's is computed for
+	// all tokens like that of the others: one kernel, not ten, in a decode step, for one
+	// attention more in a prompt.
+	var whole []*graph.OpDef
+	if slices.Contains(o.Fused, bitlinear.RoPEAttendOp.OpDef) {
+		whole = append(whole, ops.CachedAttentionOp.OpDef)
+	}
 	p := Pipeline{
 		KVCache(o.Cache),
-		LastRow(o.MaxRows),
+		LastRow(o.MaxRows, whole...),
 		ScreenHead(o.Screen),
 		LowerBitLinear(o.Packed),
 		CSE(),

@@ -208,3 +208,24 @@ func TestPrecisionReachesEveryProduct(t *testing.T) {
 		t.Errorf("%d BitLinears of %d write bf16; ops %v", got, projections, n)
 	}
 }
+
+// TestLastLayerIsWhole: where attention is fused with the append before it, that of the
+// last layer is too, and rows are picked behind it.
+func TestLastLayerIsWhole(t *testing.T) {
+	claims := func(*graph.OpDef) bool { return true }
+	p := passes.Infer(passes.InferOptions{Cache: passes.Cache{Seqs: 2, Blocks: 4, PerSeq: 4, Size: 4, Elem: graph.F32}, MaxRows: 4, Fused: passes.FusedFor(claims)})
+	g, err := p.Run(declared(t, false), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := map[string]int{}
+	for _, node := range g.Nodes {
+		n[node.Op.Name]++
+	}
+	for op, want := range map[*graph.OpDef]int{bitlinear.RoPEAttendOp.OpDef: 2, bitlinear.NormLinear3Op.OpDef: 2, bitlinear.NormLinearAddOp.OpDef: 4,
+		ops.RowsOp.OpDef: 2, ops.CachedAttentionOp.OpDef: 0, ops.KVAppendOp.OpDef: 0} {
+		if n[op.Name] != want {
+			t.Errorf("%d × %s, want %d", n[op.Name], op.Name, want)
+		}
+	}
+}
