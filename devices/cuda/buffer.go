@@ -56,6 +56,11 @@ func (b *buffer) Free() error {
 	if b.ptr == 0 {
 		return nil
 	}
+	b.d.small.Lock()
+	for s := range b.d.small.of {
+		s.forget(b.ptr, b.ptr+driver.Ptr(b.size))
+	}
+	b.d.small.Unlock()
 	err := b.d.release(func() error { return b.d.api.MemFree(b.ptr) })
 	b.ptr, b.size = 0, 0
 	return b.d.released("", err)

@@ -80,6 +80,10 @@ type Device struct {
 		sync.Mutex
 		used int // of all that there are
 	}
+	small struct { // writes that queues collect
+		sync.Mutex
+		of map[*scatter]bool
+	}
 	constants struct { // tables that kernels read
 		sync.Mutex
 		of map[string]*buffer

@@ -200,6 +200,8 @@ func TestArgumentsMatchKernels(t *testing.T) {
 		l, err := gather.Bind(&devices.Call{Op: gather.Op, In: []devices.Operand{fake(d, graph.F32, "", 3, 4)},
 			Out: []devices.Operand{fake(d, graph.F32, "", 3, 8)}, Scratch: fake(d, graph.U8, "", 96)})
 		check(arch+": "+gather.Name, l, err)
+		l, err = d.bind("scatter", shape{blocks: 1, threads: scatterThread}, blob(make([]byte, piecesBytes)))
+		check(arch+": small writes", l, err)
 		l, err = d.measureRead(fake(d, graph.U8, "", 64), fake(d, graph.I32, "", 1))
 		check(arch+": measuring", l, err)
 		for _, kernel := range []string{"measure_mma_s8", "measure_mma_bf16"} {

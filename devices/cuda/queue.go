@@ -25,6 +25,7 @@ type queue struct {
 	stream driver.Stream
 	stage  []byte        // page-locked
 	used   int           // bytes of stage that queued copies still refer to
+	small  *scatter      // writes that are not queued yet
 	reads  []read        // copied out of stage by Sync
 	err    error         // why no further call can succeed
 	side   driver.Stream // of launches that run beside others, 0 before the first
@@ -40,27 +41,46 @@ type read struct {
 // NewQueue returns a queue on a stream of its own.
 func (d *Device) NewQueue() (devices.Queue, error) {
 	q := &queue{d: d, reads: make([]read, 0, 16)}
-	err := d.with(func() (err error) {
+	fn, err := d.function("scatter", 0)
+	if err != nil {
+		return nil, err
+	}
+	err = d.with(func() (err error) {
 		if q.stage, err = d.api.HostAlloc(stageBytes); err != nil {
 			return err
 		}
+		if q.small, err = newScatter(d, fn); err != nil {
+			return errors.Join(err, d.api.HostFree(q.stage))
+		}
 		if q.stream, err = d.api.NewStream(); err != nil {
-			err = errors.Join(err, d.api.HostFree(q.stage))
+			err = errors.Join(err, d.api.HostFree(q.stage), d.api.HostFree(q.small.block))
 		}
 		return err
 	})
 	if err != nil {
 		return nil, wrap(d.Name()+": new queue", err)
 	}
+	d.small.Lock()
+	defer d.small.Unlock()
+	if d.small.of == nil {
+		d.small.of = map[*scatter]bool{}
+	}
+	d.small.of[q.small] = true
 	return q, nil
 }
 
-// do runs f with the context current, unless the queue has failed for good.
+// do runs f with the context current, behind the writes collected so far, unless the
+// queue has failed for good.
 func (q *queue) do(what string, f func() error) error {
 	if q.err != nil {
 		return q.err
 	}
-	err := q.d.with(f)
+	err := q.d.with(func() error {
+		if err := q.small.flush(q.d.api, q.stream); err != nil {
+			return fmt.Errorf("small writes: %w", err)
+		}
+		return f()
+	})
 	if err == nil {
 		return nil
 	}
@@ -105,7 +125,16 @@ func (q *queue) Write(dst devices.Buffer, off int, src []byte) error {
 	if err != nil || len(src) == 0 {
 		return err
 	}
+	if q.err != nil {
+		return q.err
+	}
+	if q.small.add(p, src) {
+		return nil
+	}
 	return q.do("write", func() error {
+		if q.small.add(p, src) { // there is room again
+			return nil
+		}
 		if len(src) > stageMax {
 			return q.d.api.CopyIn(p, src, q.stream)
 		}
@@ -225,8 +254,11 @@ func (q *queue) Close() error {
 	if q.stream == 0 {
 		return nil
 	}
+	q.d.small.Lock()
+	delete(q.d.small.of, q.small)
+	q.d.small.Unlock()
 	err := q.d.release(func() error {
-		errs := []error{q.d.api.StreamSync(q.stream), q.d.api.DestroyStream(q.stream), q.d.api.HostFree(q.stage)}
+		errs := []error{q.d.api.StreamSync(q.stream), q.d.api.DestroyStream(q.stream), q.d.api.HostFree(q.stage), q.d.api.HostFree(q.small.block)}
 		if q.side != 0 {
 			errs = append(errs, q.d.api.DestroyStream(q.side))
 		}

@@ -95,7 +95,7 @@ func (a *API) status(f funcID, args ...uintptr) uint32 {
 }
 
 // maxArgs is the most arguments that words passes.
-const maxArgs = 6
+const maxArgs = 11
 
 var lists = sync.Pool{New: func() any { return new([maxArgs]uintptr) }}
 

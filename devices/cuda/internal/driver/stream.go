@@ -171,6 +171,13 @@ func (a *API) LaunchKernel(f Function, grid, block Dim, shared uint32, s Stream,
 		uintptr(unsafe.Pointer(params)), 0)
 }
 
+// LaunchLocked is LaunchKernel with the pointers to parameters in params, all of it in
+// memory of HostAlloc. It does not allocate.
+func (a *API) LaunchLocked(f Function, grid, block Dim, s Stream, params []byte) error {
+	return a.words(cuLaunchKernel, uintptr(f), uintptr(grid.X), uintptr(grid.Y), uintptr(grid.Z),
+		uintptr(block.X), uintptr(block.Y), uintptr(block.Z), 0, uintptr(s), uintptr(unsafe.Pointer(&params[0])), 0)
+}
+
 // launchConfig is CUlaunchConfig, launchAttribute CUlaunchAttribute.
 type launchConfig struct {
 	grid, block Dim
