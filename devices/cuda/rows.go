@@ -17,7 +17,7 @@ func (d *Device) rowKernels() []devices.Kernel {
 			Cost:    d.memoryCost,
 			Bind: func(c *devices.Call) (devices.Launch, error) {
 				a := c.Attrs.(ops.NormAttrs)
-				return d.bind("rmsnorm", perRow(c.In[0]), c.In[0], c.In[1], c.Out[0], int32(c.In[0].Last()), a.Eps)
+				return d.bindEarly("rmsnorm", perRow(c.In[0]), c.In[0], c.In[1], c.Out[0], int32(c.In[0].Last()), a.Eps)
 			},
 		},
 		{
@@ -26,7 +26,7 @@ func (d *Device) rowKernels() []devices.Kernel {
 			Cost:   d.memoryCost,
 			Bind: func(c *devices.Call) (devices.Launch, error) {
 				a := c.Attrs.(ops.QuantAttrs)
-				return d.bind("quant_act", perRow(c.In[0]), c.In[0], c.Out[0], c.Out[1], int32(c.In[0].Last()), a.QMax())
+				return d.bindEarly("quant_act", perRow(c.In[0]), c.In[0], c.Out[0], c.Out[1], int32(c.In[0].Last()), a.QMax())
 			},
 		},
 		{
@@ -36,7 +36,7 @@ func (d *Device) rowKernels() []devices.Kernel {
 			Bind: func(c *devices.Call) (devices.Launch, error) {
 				a := c.Attrs.(bitlinear.NormQuantAttrs)
 				qmax := ops.QuantAttrs{Bits: a.Bits, Round: a.Round}.QMax()
-				return d.bind("subln_quant", perRow(c.In[0]), c.In[0], c.In[1], c.Out[0], c.Out[1], int32(c.In[0].Last()), a.Eps, qmax)
+				return d.bindEarly("subln_quant", perRow(c.In[0]), c.In[0], c.In[1], c.Out[0], c.Out[1], int32(c.In[0].Last()), a.Eps, qmax)
 			},
 		},
 		{

@@ -257,7 +257,7 @@ func (d *Device) arrayKernels() []devices.Kernel {
 			Bind: func(c *devices.Call) (devices.Launch, error) {
 				n := c.Out[0].Dims[0]
 				width := c.Out[0].Len() / max(1, n)
-				return d.bind("pick_rows_"+strconv.Itoa(8*c.In[0].Elem.Size()), shape{blocks: n, threads: 256},
+				return d.bindEarly("pick_rows_"+strconv.Itoa(8*c.In[0].Elem.Size()), shape{blocks: n, threads: 256},
 					c.In[0], c.In[1], c.Out[0], int32(c.In[0].Dims[0]), int32(width))
 			},
 		},

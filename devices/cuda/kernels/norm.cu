@@ -1,8 +1,11 @@
 // Normalisation and activation quantisation, one block a row of d elements.
 #include "norm.cuh"
+#include "pdl.cuh"
 
 // y = g * x / sqrt(mean(x^2)+eps)
-extern "C" __global__ void rmsnorm(const float* x, const float* g, float* y, int d, double eps) {
+KERNEL(1024, 1, rmsnorm)(const float* x, const float* g, float* y, int d, double eps) {
+    launch_dependents();
+    grid_dependency_wait();
     x += (size_t)blockIdx.x * d;
     y += (size_t)blockIdx.x * d;
     float r = inv_rms(x, d, eps);
@@ -10,7 +13,9 @@ extern "C" __global__ void rmsnorm(const float* x, const float* g, float* y, int
 }
 
 // q = round(x*s), s = qmax/absmax
-extern "C" __global__ void quant_act(const float* x, i8* q, float* s, int d, float qmax) {
+KERNEL(1024, 1, quant_act)(const float* x, i8* q, float* s, int d, float qmax) {
+    launch_dependents();
+    grid_dependency_wait();
     x += (size_t)blockIdx.x * d;
     q += (size_t)blockIdx.x * d;
     float m = 0.0f;
@@ -21,7 +26,9 @@ extern "C" __global__ void quant_act(const float* x, i8* q, float* s, int d, flo
 }
 
 // rmsnorm, then quant_act, without the normed row in memory
-extern "C" __global__ void subln_quant(const float* x, const float* g, i8* q, float* s, int d, double eps, float qmax) {
+KERNEL(1024, 1, subln_quant)(const float* x, const float* g, i8* q, float* s, int d, double eps, float qmax) {
+    launch_dependents();
+    grid_dependency_wait();
     x += (size_t)blockIdx.x * d;
     q += (size_t)blockIdx.x * d;
     float r = inv_rms(x, d, eps);

@@ -24,17 +24,6 @@ EMBEDDING(f32_bf16, float, bf16)
 EMBEDDING(bf16_bf16, bf16, bf16)
 EMBEDDING(f16_bf16, f16, bf16)
 
-// pick_rows copies words; an index outside gives words of ones.
-template <typename W>
-__device__ __forceinline__ void pick_rows(const W* x, const int* ids, W* y, int n, int d) {
-    int id = ids[blockIdx.x];
-    bool in = id >= 0 && id < n;
-    for (int k = threadIdx.x; k < d; k += blockDim.x) y[(long long)blockIdx.x * d + k] = in ? x[(long long)id * d + k] : (W)~0u;
-}
-
-extern "C" __global__ void pick_rows_32(const unsigned* x, const int* ids, unsigned* y, int n, int d) { pick_rows(x, ids, y, n, d); }
-extern "C" __global__ void pick_rows_16(const u16* x, const int* ids, u16* y, int n, int d) { pick_rows(x, ids, y, n, d); }
-
 // WIDE is how many columns a warp of embedding_grad has.
 #define WIDE 256
 
