@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/trit-ml/trit/devices"
+	"github.com/trit-ml/trit/ops"
 )
 
 // shape2B4T is a decode step of the 2B4T model for m sequences of `depth` tokens.
@@ -55,5 +56,36 @@ func BenchmarkLayers(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkReplay is what a step takes besides its kernels: a replay of one small kernel;
+// the same with eight inputs of a few words before it and a result behind it; and of 150
+// such kernels.
+func BenchmarkReplay(b *testing.B) {
+	r := newRig(b)
+	for _, z := range []struct {
+		name            string
+		inputs, kernels int
+	}{{"one", 0, 1}, {"inputs", 8, 1}, {"150", 0, 150}} {
+		b.Run(z.name, func(b *testing.B) {
+			r := &decodeRig{&rig{b, r.d, r.q, r.reg}, rand.New(rand.NewPCG(1, 2))}
+			x, g := r.floats(1, 2560), r.floats(2560)
+			l, _ := r.bound(ops.RMSNormOp.OpDef, ops.NormAttrs{Eps: 1e-5}, x, g)
+			seq, err := r.q.Capture(slices.Repeat([]devices.Launch{l}, z.kernels))
+			r.must(err)
+			in, out := make([]byte, 16), make([]byte, 64)
+			for b.Loop() {
+				for i := range z.inputs {
+					r.must(r.q.Write(x.Buf, x.Off+256*i, in))
+				}
+				r.must(seq.Replay())
+				if z.inputs > 0 {
+					r.must(r.q.Read(out, x.Buf, x.Off))
+				}
+				r.sync()
+			}
+			r.must(seq.Free())
+		})
 	}
 }
