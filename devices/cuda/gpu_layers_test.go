@@ -62,6 +62,14 @@ func (r *decodeRig) layers(z decodeShape) (ls []devices.Launch, changing []devic
 	return ls, changing
 }
 
+func works(ls []devices.Launch) []work {
+	var ws []work
+	for _, l := range ls {
+		ws = append(ws, l.(work))
+	}
+	return ws
+}
+
 // TestLayers compares layers captured as a step, with what starts early and reads ahead,
 // with the same launched one by one for any GPU: equal bits of all that they write, in
 // every one of several replays.
@@ -100,6 +108,15 @@ func TestLayers(t *testing.T) {
 			}
 			plain, expected := bind([]devices.Feature{"sm_80"})
 			ls, changing := bind(all)
+			ahead := 0
+			for _, w := range hasten(works(ls)) {
+				if l, ok := w.(*launch); ok && l.eager != nil && l.params.vals[l.params.n-1] == 1 {
+					ahead++
+				}
+			}
+			if r.d.Has(sm90a) && ahead != shape.layers {
+				t.Errorf("%d kernels read ahead, want those of %d layers", ahead, shape.layers)
+			}
 			s, err := r.q.Capture(ls)
 			r.must(err)
 			for i := range 3 {
