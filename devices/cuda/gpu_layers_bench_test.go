@@ -21,41 +21,33 @@ func shape2B4T(m, depth int) decodeShape {
 	return z
 }
 
-// BenchmarkLayers is the layers of a 2B4T step at depth 512: all of a layer, its products
-// alone, and its attention alone.
+// BenchmarkLayers is the layers of a 2B4T step: all of a layer, its products alone, and
+// its attention alone.
 func BenchmarkLayers(b *testing.B) {
 	r := newRig(b)
-	all := r.d.features
-	for _, how := range []string{"", "/products", "/attention", "/waiting"} { // waiting: no kernel starts early
-		for _, m := range []int{1, 2, 4, 8, 16, 64} {
-			if how != "" && how != "/attention" && m > 1 {
-				continue
-			}
-			b.Run(fmt.Sprintf("M=%d%s", m, how), func(b *testing.B) {
-				r.d.features = all
-				if how == "/waiting" {
-					r.d.features = slices.DeleteFunc(slices.Clone(all), func(f devices.Feature) bool { return f == sm90a })
-				}
-				r := &decodeRig{&rig{b, r.d, r.q, r.reg}, rand.New(rand.NewPCG(1, 2))}
-				z := shape2B4T(m, 512)
-				ls, _ := r.layers(z)
+	for _, z := range []struct{ m, depth int }{{1, 512}, {1, 3000}, {4, 512}, {16, 512}, {64, 512}} {
+		b.Run(fmt.Sprintf("M=%d/depth=%d", z.m, z.depth), func(b *testing.B) {
+			r := &decodeRig{&rig{b, r.d, r.q, r.reg}, rand.New(rand.NewPCG(1, 2))}
+			shape := shape2B4T(z.m, z.depth)
+			ls, _ := r.layers(shape)
+			bytes := shape.layers * unitBytes * (units(shape.d)*(2*shape.d+2*shape.kv*shape.hd+2*shape.ff) + units(shape.ff)*shape.d)
+			for _, of := range []string{"all", "products", "attention"} {
 				const period = 5 // launches of a layer, of which the second is attention
 				var part []devices.Launch
 				for i, l := range ls {
-					if attention := i%period == 1; how == "/products" && attention || how == "/attention" && !attention {
-						continue
+					if of == "all" || (of == "attention") == (i%period == 1) {
+						part = append(part, l)
 					}
-					part = append(part, l)
 				}
-				per := r.replay(b, part)
-				b.ReportMetric(per*1e6/float64(z.layers), "µs/layer")
-				b.ReportMetric(float64(m)/per, "tokens/s")
-				if how != "/attention" {
-					bytes := z.layers * unitBytes * (units(z.d)*(2*z.d+2*z.kv*z.hd+2*z.ff) + units(z.ff)*z.d)
-					b.ReportMetric(float64(bytes)/per/1e9, "GB/s")
-				}
-			})
-		}
+				b.Run(of, func(b *testing.B) {
+					per := (&decodeRig{&rig{b, r.d, r.q, r.reg}, r.rng}).replay(b, part)
+					b.ReportMetric(per*1e6/float64(shape.layers), "µs/layer")
+					if of != "attention" {
+						b.ReportMetric(float64(bytes)/per/1e9, "GB/s")
+					}
+				})
+			}
+		})
 	}
 }
 

@@ -37,12 +37,15 @@ func (r *decodeRig) layers(z decodeShape) (ls []devices.Launch, changing []devic
 	table := r.upload(graph.FromI32(pages, sequences, z.context), "")
 	wq, wk, wv, wo := r.weights(z.layers, q, z.d), r.weights(z.layers, kv, z.d), r.weights(z.layers, kv, z.d), r.weights(z.layers, z.d, q)
 	wg, wu, wd := r.weights(z.layers, z.ff, z.d), r.weights(z.layers, z.ff, z.d), r.weights(z.layers, z.d, z.ff)
+	values := graph.NewTensor(graph.F16, z.pages, z.size, kv)
+	for i := range values.U16() {
+		values.U16()[i] = graph.F32ToF16(r.rng.Float32() - 0.5)
+	}
+	full := r.upload(values, "")
 	cache := func() devices.Operand {
-		t := graph.NewTensor(graph.F16, z.pages, z.size, kv)
-		for i := range t.U16() {
-			t.U16()[i] = graph.F32ToF16(float32(r.rng.NormFloat64()))
-		}
-		return r.upload(t, "")
+		o := r.operand(graph.F16, "", values.Dims...)
+		r.must(r.q.Copy(o.Buf, o.Off, full.Buf, full.Off, full.Bytes()))
+		return o
 	}
 	changing = []devices.Operand{x}
 	step := func(op *graph.OpDef, attrs any, in ...devices.Operand) []devices.Operand {
