@@ -10,7 +10,7 @@ func TestGPUPage(t *testing.T) {
 	out := runTutorial(t, "gpu.md", t.TempDir())
 	for command, want := range map[string][]string{
 		"trit doctor --quick":                                         {"device cuda"},
-		"trit explain --preset 2b4t --device cuda:sm_90":              {"on cuda:sm_90", "fused.norm_bitlinear", "attention.cached", "traffic"},
+		"trit explain --preset 2b4t --device cuda:sm_90":              {"on cuda:sm_90", "fused.norm_bitlinear", "fused.rope_attend", "traffic"},
 		"trit explain --preset 2b4t --device cuda:sm_80 --tokens 512": {"on cuda:sm_80", "mma"},
 	} {
 		text, ok := out[command]
