@@ -7,6 +7,7 @@ import (
 
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/ops/screen"
 )
 
 // Load takes the params from src, runs everything that depends on weights only
@@ -72,19 +73,21 @@ func (p *Program) Close() error {
 
 // loader runs the part of the graph that depends on weights only.
 type loader struct {
-	p     *Program
-	ctx   context.Context
-	src   Source
-	q     devices.Queue
-	plain map[int]location // row-major values in memory, by root
-	uses  map[int]int      // reads of a root still to come, +1 if it is kept
-	done  map[*graph.Node]bool
-	bad   []error // params that cannot be had
-	end   int     // of what is taken of the packed weights' memory
+	p        *Program
+	ctx      context.Context
+	src      Source
+	q        devices.Queue
+	plain    map[int]location // row-major values in memory, by root
+	uses     map[int]int      // reads of a root still to come, +1 if it is kept
+	done     map[*graph.Node]bool
+	bad      []error      // params that cannot be had
+	end      int          // of what is taken of the packed weights' memory
+	screened map[int]bool // see Program.screened
 }
 
 func (l *loader) run() error {
 	order := l.order()
+	l.screened = l.p.screened()
 	for _, n := range order {
 		for _, v := range n.In {
 			l.uses[l.root(v)]++
@@ -125,7 +128,8 @@ func (l *loader) abandon() {
 func (l *loader) root(v graph.Value) int { return l.p.vals[l.p.id[v]].root }
 
 // order lists the nodes to run so that every needed weight is finished before
-// the next one is started.
+// the next one is started. What is computed from weights and kept, such as the planes
+// of an output head, comes first: little else is in memory then.
 func (l *loader) order() []*graph.Node {
 	var order []*graph.Node
 	var visit func(n *graph.Node)
@@ -138,6 +142,11 @@ func (l *loader) order() []*graph.Node {
 			visit(v.Node())
 		}
 		order = append(order, n)
+	}
+	for _, s := range l.p.need {
+		if n := l.p.vals[s.val].v.Node(); s.layout == "" && n.Op != graph.ParamOp.OpDef {
+			visit(n)
+		}
 	}
 	for _, s := range l.p.need {
 		visit(l.p.vals[s.val].v.Node())
@@ -333,14 +342,34 @@ func (l *loader) drop(n *graph.Node) error {
 
 func (l *loader) free(root int) error {
 	at, ok := l.plain[root]
+	if ok && l.uses[root] == 1 && l.screened[root] {
+		l.forget(root) // what steps read of it is paged in again
+	}
 	if !ok || l.uses[root] > 0 {
 		return nil
 	}
 	delete(l.plain, root)
+	l.forget(root)
+	return at.buf.Free()
+}
+
+// forget tells the source that a param is not read any more, or little of it.
+func (l *loader) forget(root int) {
 	if f, ok := l.src.(Forgetter); ok {
 		if n := l.p.vals[root].v.Node(); n.Op == graph.ParamOp.OpDef {
 			f.Forget(graph.SourceName(n))
 		}
 	}
-	return at.buf.Free()
+}
+
+// screened lists the roots of output heads of which a screened step reads a handful
+// of rows. Where other steps read the whole, they page it in.
+func (p *Program) screened() map[int]bool {
+	roots := map[int]bool{}
+	for _, s := range p.steps {
+		if s.n.Op == screen.TopOp.OpDef {
+			roots[p.vals[s.in[2]].root] = true
+		}
+	}
+	return roots
 }

@@ -17,7 +17,8 @@ type Source interface {
 }
 
 // Forgetter is a Source that can be told that a tensor it gave is not read any
-// more, so that the pages of a mapped file stop counting as resident.
+// more, or only a few of its rows, so that the pages of a mapped file stop counting
+// as resident. Its content stays readable until the Program is closed.
 type Forgetter interface {
 	Forget(name string)
 }

@@ -13,7 +13,9 @@ import (
 	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/internal/host"
 	"github.com/trit-ml/trit/ops"
+	"github.com/trit-ml/trit/ops/bitlinear"
 	"github.com/trit-ml/trit/ops/screen"
+	"github.com/trit-ml/trit/runtime"
 )
 
 // TestScreenedHeadIsTheWholeHead compares the bits of the likeliest logits with
@@ -189,4 +191,44 @@ func launch(t testing.TB, dev *host.Device, op *graph.OpDef, attrs any, in ...gr
 		t.Fatal(err)
 	}
 	return res
+}
+
+// forgetful is a source that records what is forgotten, and when.
+type forgetful struct {
+	runtime.Tensors
+	log []string
+}
+
+func (f *forgetful) Tensor(ctx context.Context, name string) (graph.Tensor, error) {
+	f.log = append(f.log, name)
+	return f.Tensors.Tensor(ctx, name)
+}
+
+func (f *forgetful) Forget(name string) { f.log = append(f.log, "forget "+name) }
+
+// TestScreenedHeadIsForgotten: once its planes are made, a head need not stay in
+// memory, and that comes before anything else is packed.
+func TestScreenedHeadIsForgotten(t *testing.T) {
+	const n, k = 64, 256
+	b := graph.NewBuilder("g")
+	s := b.Sym("S", 1, 4)
+	x, keep := b.Input("x", graph.F32, s, graph.C(k)), b.Input("k", graph.I32, s)
+	q, scale := ops.QuantAct(x, ops.Int8)
+	y := bitlinear.IntLinearOp.One(graph.None{}, q, scale, b.Param("t", graph.Tern, k, k), b.Param("gamma", graph.F32))
+	g, err := b.Finish(screen.Top(y, keep, b.Param("head", graph.BF16, n, k)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := runtime.Compile(g, newDevice(t, Options{Threads: 1}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	src := &forgetful{Tensors: runtime.Tensors{"t": graph.NewTensor(graph.Tern, k, k), "gamma": graph.NewTensor(graph.F32), "head": graph.NewTensor(graph.BF16, n, k)}}
+	if err := p.Load(context.Background(), src); err != nil {
+		t.Fatal(err)
+	}
+	if len(src.log) < 2 || src.log[0] != "head" || src.log[1] != "forget head" {
+		t.Errorf("weights were taken and forgotten as %q", src.log)
+	}
 }
