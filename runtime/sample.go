@@ -289,6 +289,16 @@ func (s *Sampler) filter(cs []candidate) []candidate {
 		sum += cs[i].p
 	}
 	if nucleus {
+		// Tokens of less than this share of what top-p leaves out are together no more
+		// than half of it, so likelier ones reach top-p: only these need an order.
+		least, n := (1-float64(s.o.TopP))*sum/float64(2*len(cs)), 0
+		for i := range cs {
+			if cs[i].p >= least {
+				cs[n] = cs[i]
+				n++
+			}
+		}
+		cs = cs[:n]
 		heapify(cs, (*candidate).before)
 		kept, mass := 0, 0.0
 		for kept < len(cs) && mass < float64(s.o.TopP)*sum {
