@@ -253,19 +253,11 @@ func (t *top) prepare(i, worker int) {
 
 // intervals says what the logits of rows are at least and at most, given what
 // ŵ·x̂ is in steps, give or take blur.
-func (tok *topToken) intervals(least, most []float32, steps []float64, bounds []float32, lost int, blur float64) {
-	least, most = least[:len(steps)], most[:len(steps)]
-	for i, s := range steps {
-		b := bounds[i*screen.Bounds:][:screen.Bounds]
-		norm, unit := float64(b[screen.Norm]), float64(b[screen.Scale])*tok.step
-		a := unit * s
-		r := norm*tok.alpha + float64(b[lost])*tok.beta + (math.Abs(a)*(roundUp-1) + unit*blur) + 1e-30
-		if !(norm*tok.norm < hugeLogit) || !(r < math.MaxFloat32) {
-			least[i], most[i] = float32(math.Inf(-1)), float32(math.Inf(1))
-			continue
-		}
-		least[i], most[i] = float32(a-r), float32(a+r)
-	}
+func (t *top) intervals(tok *topToken, least, most []float32, steps []float64, bounds []float32, lost int, blur float64) {
+	t.isa.ScreenIntervals(least, most, steps, bounds, lost, &asm.ScreenBounds{
+		Step: tok.step, Alpha: tok.alpha, Beta: tok.beta, Slack: roundUp - 1, Blur: blur, Tiny: 1e-30,
+		Norm: tok.norm, Huge: hugeLogit, Limit: math.MaxFloat32,
+	})
 }
 
 // nibbles is the first look at a chunk of rows.
@@ -295,7 +287,7 @@ func (t *top) nibbles(task, worker int) {
 			}
 		}
 		for i := range t.tokens {
-			t.tokens[i].intervals(t.least[i][from:to], t.most[i][from:to], t.sums[i][from:to], t.bounds[from*screen.Bounds:], screen.Error4, 0)
+			t.intervals(&t.tokens[i], t.least[i][from:to], t.most[i][from:to], t.sums[i][from:to], t.bounds[from*screen.Bounds:], screen.Error4, 0)
 		}
 	}
 	for i := range t.tokens {
@@ -343,12 +335,12 @@ func (t *top) crumbs(task, worker int) {
 			for r := range sums {
 				sums[r] += tok.unit*float64(acc[r]) + shift
 			}
-			tok.intervals(least, most, sums, bounds, screen.Error6, blur)
+			t.intervals(tok, least, most, sums, bounds, screen.Error6, blur)
 		} else {
 			t.isa.ScreenCrumbsList(acc, w, codes, &list, blocks)
 			for j, r := range rows {
 				sums[r] += tok.unit*float64(acc[j]) + shift
-				tok.intervals(least[r:r+1], most[r:r+1], sums[r:r+1], bounds[r*screen.Bounds:], screen.Error6, blur)
+				t.intervals(tok, least[r:r+1], most[r:r+1], sums[r:r+1], bounds[r*screen.Bounds:], screen.Error6, blur)
 			}
 		}
 		t.peaks[i][task] = t.isa.Max(least)

@@ -7,7 +7,7 @@ import (
 
 // element is what kernels read and write.
 type element interface {
-	~int8 | ~uint8 | ~int16 | ~uint16 | ~int32 | ~float32
+	~int8 | ~uint8 | ~int16 | ~uint16 | ~int32 | ~float32 | ~float64
 }
 
 // guarded returns n elements in memory where the byte after the last one, or

@@ -1,5 +1,7 @@
 package asm
 
+import "math"
+
 // The sums of screened products. Weights are unsigned, in groups of four rows: a
 // group has the first 64 bytes of each row, then the second ones, and so on. 64
 // bytes are a block. A block of nibbles has 128 columns, byte j columns j and 64+j
@@ -158,5 +160,45 @@ func SlotI8(dst []int8, q []int16, slot int) {
 		}
 		clear(part[n:])
 		q = q[n:]
+	}
+}
+
+// ScreenBounds are the factors of a token in the bounds of its logits.
+type ScreenBounds struct {
+	Step        float64 // of its codes
+	Alpha, Beta float64 // of a row's length and of its error
+	Slack       float64 // of what the sum is
+	Blur        float64 // of a row's scale, in steps
+	Tiny        float64 // that is always added
+	Norm        float64 // of the token: its product with a row's length
+	Huge        float64 // must be below this
+	Limit       float64 // and the bound below this, or nothing is known
+}
+
+// ScreenIntervals writes what logits are at least and at most. For row r, whose
+// scale, errors and length are bounds[4r:4r+4] with lost the place of the error,
+// unit = scale·Step, a = unit·steps[r] and
+//
+//	b = length·Alpha + error·Beta + (|a|·Slack + unit·Blur) + Tiny,
+//
+// they are a−b and a+b, infinite where nothing is known.
+func (isa ISA) ScreenIntervals(least, most []float32, steps []float64, bounds []float32, lost int, f *ScreenBounds) {
+	n := len(steps)
+	least, most, bounds = least[:n], most[:n], bounds[:4*n]
+	i := 0
+	if eights := n / 8; isa == AVX512 && eights > 0 && lost < 4 {
+		screenIntervalsAVX512(&least[0], &most[0], &steps[0], &bounds[0], eights, &f.Step, lost)
+		i = 8 * eights
+	}
+	for ; i < n; i++ {
+		b := bounds[4*i : 4*i+4]
+		length, unit := float64(b[3]), float64(b[0])*f.Step
+		a := unit * steps[i]
+		r := length*f.Alpha + float64(b[lost])*f.Beta + (math.Abs(a)*f.Slack + unit*f.Blur) + f.Tiny
+		if !(length*f.Norm < f.Huge) || !(r < f.Limit) {
+			least[i], most[i] = float32(math.Inf(-1)), float32(math.Inf(1))
+			continue
+		}
+		least[i], most[i] = float32(a-r), float32(a+r)
 	}
 }

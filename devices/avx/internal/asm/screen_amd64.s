@@ -606,6 +606,110 @@ group_end:
 	VZEROUPPER
 	RET
 
+// func screenIntervalsAVX512(least *float32, most *float32, steps *float64, bounds *float32, eights int, factors *float64, lost int)
+// Requires: AVX, AVX2, AVX512F, AVX512VL
+TEXT ·screenIntervalsAVX512(SB), NOSPLIT, $0-56
+	MOVQ         least+0(FP), AX
+	MOVQ         most+8(FP), CX
+	MOVQ         steps+16(FP), DX
+	MOVQ         bounds+24(FP), BX
+	MOVQ         eights+32(FP), SI
+	MOVQ         factors+40(FP), DI
+	VBROADCASTSD (DI), Z0
+	VBROADCASTSD 8(DI), Z1
+	VBROADCASTSD 16(DI), Z2
+	VBROADCASTSD 24(DI), Z3
+	VBROADCASTSD 32(DI), Z4
+	VBROADCASTSD 40(DI), Z5
+	VBROADCASTSD 48(DI), Z6
+	VBROADCASTSD 56(DI), Z7
+	VBROADCASTSD 64(DI), Z8
+	XORL         DI, DI
+	VMOVD        DI, X9
+	VPBROADCASTD X9, Z9
+	VPADDD       everyFourth<>+0(SB), Z9, Z9
+	MOVL         $0x00000003, DI
+	VMOVD        DI, X10
+	VPBROADCASTD X10, Z10
+	VPADDD       everyFourth<>+0(SB), Z10, Z10
+	MOVQ         lost+48(FP), DI
+	VMOVD        DI, X11
+	VPBROADCASTD X11, Z11
+	VPADDD       everyFourth<>+0(SB), Z11, Z11
+	VPTERNLOGQ   $0xff, Z12, Z12, Z12
+	VPSRLQ       $0x01, Z12, Z12
+	MOVL         $0x7f800000, DI
+	VMOVD        DI, X13
+	VPBROADCASTD X13, Y13
+	MOVL         $0xff800000, DI
+	VMOVD        DI, X14
+	VPBROADCASTD X14, Y14
+	TESTQ        SI, SI
+	JZ           eight_end
+
+eight:
+	VMOVUPS   (BX), Z15
+	VMOVUPS   64(BX), Z16
+	VMOVAPS   Z15, Z17
+	VPERMT2PS Z16, Z9, Z17
+	VCVTPS2PD Y17, Z17
+	VMOVAPS   Z15, Z18
+	VPERMT2PS Z16, Z11, Z18
+	VCVTPS2PD Y18, Z18
+	VMOVAPS   Z15, Z15
+	VPERMT2PS Z16, Z10, Z15
+	VCVTPS2PD Y15, Z15
+	VMULPD    Z0, Z17, Z17
+	VMULPD    (DX), Z17, Z16
+	VMULPD    Z1, Z15, Z19
+	VMULPD    Z2, Z18, Z18
+	VADDPD    Z18, Z19, Z19
+	VPANDQ    Z12, Z16, Z18
+	VMULPD    Z3, Z18, Z18
+	VMULPD    Z4, Z17, Z17
+	VADDPD    Z17, Z18, Z18
+	VADDPD    Z18, Z19, Z19
+	VADDPD    Z5, Z19, Z19
+	VMULPD    Z6, Z15, Z15
+	VCMPPD    $0x11, Z7, Z15, K1
+	VCMPPD    $0x11, Z8, Z19, K1, K1
+	VSUBPD    Z19, Z16, Z18
+	VADDPD    Z19, Z16, Z16
+	VCVTPD2PS Z18, Y18
+	VCVTPD2PS Z16, Y16
+	VBLENDMPS Y18, Y14, K1, Y18
+	VBLENDMPS Y16, Y13, K1, Y16
+	VMOVUPS   Y18, (AX)
+	VMOVUPS   Y16, (CX)
+	ADDQ      $0x80, BX
+	ADDQ      $0x40, DX
+	ADDQ      $0x20, AX
+	ADDQ      $0x20, CX
+	DECQ      SI
+	JNZ       eight
+
+eight_end:
+	VZEROUPPER
+	RET
+
+DATA everyFourth<>+0(SB)/4, $0x00000000
+DATA everyFourth<>+4(SB)/4, $0x00000004
+DATA everyFourth<>+8(SB)/4, $0x00000008
+DATA everyFourth<>+12(SB)/4, $0x0000000c
+DATA everyFourth<>+16(SB)/4, $0x00000010
+DATA everyFourth<>+20(SB)/4, $0x00000014
+DATA everyFourth<>+24(SB)/4, $0x00000018
+DATA everyFourth<>+28(SB)/4, $0x0000001c
+DATA everyFourth<>+32(SB)/4, $0x00000000
+DATA everyFourth<>+36(SB)/4, $0x00000004
+DATA everyFourth<>+40(SB)/4, $0x00000008
+DATA everyFourth<>+44(SB)/4, $0x0000000c
+DATA everyFourth<>+48(SB)/4, $0x00000010
+DATA everyFourth<>+52(SB)/4, $0x00000014
+DATA everyFourth<>+56(SB)/4, $0x00000018
+DATA everyFourth<>+60(SB)/4, $0x0000001c
+GLOBL everyFourth<>(SB), RODATA|NOPTR, $64
+
 // func screenCrumbsListAVX512(acc *int32, w *byte, q *int8, blocks int, offs *uint32, quads int)
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, MMX+
 TEXT ·screenCrumbsListAVX512(SB), NOSPLIT, $0-48

@@ -28,6 +28,11 @@ func screenCrumbsAVX512(acc *int32, w *byte, q *int8, blocks int, groups int)
 //go:noescape
 func screenCrumbsAVX2(acc *int32, w *byte, q *int8, blocks int, groups int)
 
+// screenIntervalsAVX512 writes what logits of 8·eights rows are at least and at most.
+//
+//go:noescape
+func screenIntervalsAVX512(least *float32, most *float32, steps *float64, bounds *float32, eights int, factors *float64, lost int)
+
 // screenCrumbsListAVX512 writes, for 4·quads rows at the byte offsets offs, of which 16 more
 // may be asked for, the sums with the high bytes of q over blocks of 256 columns.
 //

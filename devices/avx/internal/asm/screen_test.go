@@ -1,6 +1,7 @@
 package asm
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -95,6 +96,44 @@ func checkCrumbsList(t *testing.T, isa ISA, w []byte, x []int8, blocks int, want
 		for i, r := range rows {
 			if int64(acc[i]) != want[r] {
 				t.Fatalf("%s, row %d of a list: got %d, want %d", isa, r, acc[i], want[r])
+			}
+		}
+	}
+}
+
+// TestScreenIntervals compares every instruction set with the plain form, which
+// rounds as often: the numbers are equal.
+func TestScreenIntervals(t *testing.T) {
+	r := newRand(4)
+	inf := float32(math.Inf(1))
+	for _, n := range []int{0, 1, 7, 8, 9, 64, 100} {
+		least, most, steps := guarded[float32](t, n, false), guarded[float32](t, n, false), guarded[float64](t, n, false)
+		bounds := guarded[float32](t, 4*n, false)
+		for i := range steps {
+			steps[i] = r.NormFloat64() * 1e4
+			if r.IntN(20) == 0 {
+				steps[i] = math.NaN()
+			}
+		}
+		for i := range bounds {
+			bounds[i] = r.Float32()
+			if r.IntN(30) == 0 {
+				bounds[i] = []float32{0, inf, 1e38}[r.IntN(3)]
+			}
+		}
+		for _, f := range []ScreenBounds{
+			{0.01, 0.1, 0.2, 1e-6, 3, 1e-30, 2, 1e37, math.MaxFloat32},
+			{0, math.Inf(1), math.Inf(1), 1e-6, 0, 1e-30, math.NaN(), 1e37, math.MaxFloat32},
+		} {
+			for lost := 1; lost <= 2; lost++ {
+				wantLeast, wantMost := make([]float32, n), make([]float32, n)
+				Generic.ScreenIntervals(wantLeast, wantMost, steps, bounds, lost, &f)
+				eachISA(t, func(t *testing.T, isa ISA) {
+					isa.ScreenIntervals(least, most, steps, bounds, lost, &f)
+					if !slices.Equal(least, wantLeast) || !slices.Equal(most, wantMost) {
+						t.Errorf("%d rows: %v to %v, want %v to %v", n, least, most, wantLeast, wantMost)
+					}
+				})
 			}
 		}
 	}

@@ -464,6 +464,10 @@ func screenCrumbsAVX512(acc *int32, w *byte, q *int8, blocks int, groups int) { 
 
 func screenCrumbsAVX2(acc *int32, w *byte, q *int8, blocks int, groups int) { panic(noAssembly) }
 
+func screenIntervalsAVX512(least *float32, most *float32, steps *float64, bounds *float32, eights int, factors *float64, lost int) {
+	panic(noAssembly)
+}
+
 func screenCrumbsListAVX512(acc *int32, w *byte, q *int8, blocks int, offs *uint32, quads int) {
 	panic(noAssembly)
 }

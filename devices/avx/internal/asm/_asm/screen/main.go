@@ -42,6 +42,7 @@ func main() {
 		wide(p, kernel)
 		narrow(p, kernel)
 	}
+	intervals()
 	wide(planes[1], listed)
 	narrow(planes[1], listed)
 	Generate()
@@ -279,4 +280,90 @@ func narrow(p plane, w walk) {
 				VMOVDQU(x, acc(4*i))
 			}
 		})
+}
+
+// intervals is asm.ScreenIntervals for eight rows at a time.
+func intervals() {
+	emit.Func("screenIntervalsAVX512", "func(least, most *float32, steps *float64, bounds *float32, eights int, factors *float64, lost int)",
+		"screenIntervalsAVX512 writes what logits of 8·eights rows are at least and at most.")
+	least, most, steps, bounds, eights := emit.Ptr("least"), emit.Ptr("most"), emit.Ptr("steps"), emit.Ptr("bounds"), emit.Ptr("eights")
+	factors := emit.Ptr("factors")
+	var f [9]reg.VecVirtual
+	for i := range f {
+		f[i] = ZMM()
+		VBROADCASTSD(Mem{Base: factors, Disp: 8 * i}, f[i])
+	}
+	step, alpha, beta, slack, blur, tiny, length, huge, limit := f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8]
+	const perRow = 4
+	rows := GLOBL("everyFourth", RODATA|NOPTR)
+	for i := range 16 {
+		DATA(4*i, U32(uint32(perRow*(i%8))))
+	}
+	at := func(c reg.Register) reg.VecVirtual { // places of element c of eight rows
+		v, x := ZMM(), XMM()
+		VMOVD(c, x)
+		VPBROADCASTD(x, v)
+		VPADDD(rows, v, v)
+		return v
+	}
+	c := GP32()
+	XORL(c, c)
+	scaleAt := at(c)
+	MOVL(U32(3), c)
+	normAt := at(c)
+	lost := GP64()
+	Load(Param("lost"), lost)
+	lostAt := at(lost.As32())
+	sign, inf, none := ZMM(), YMM(), YMM()
+	VPTERNLOGQ(Imm(255), sign, sign, sign)
+	VPSRLQ(Imm(1), sign, sign)
+	MOVL(U32(0x7f800000), c)
+	VMOVD(c, inf.AsX())
+	VPBROADCASTD(inf.AsX(), inf)
+	MOVL(U32(0xff800000), c)
+	VMOVD(c, none.AsX())
+	VPBROADCASTD(none.AsX(), none)
+	emit.Loop("eight", eights, func() {
+		low, high := ZMM(), ZMM()
+		VMOVUPS(Mem{Base: bounds}, low)
+		VMOVUPS(Mem{Base: bounds, Disp: 64}, high)
+		pick := func(places reg.VecVirtual) reg.VecVirtual {
+			v := ZMM()
+			VMOVAPS(low, v)
+			VPERMT2PS(high, places, v)
+			VCVTPS2PD(v.AsY(), v)
+			return v
+		}
+		unit, lost, norm := pick(scaleAt), pick(lostAt), pick(normAt)
+		VMULPD(step, unit, unit)
+		a, r, t := ZMM(), ZMM(), ZMM()
+		VMULPD(Mem{Base: steps}, unit, a)
+		VMULPD(alpha, norm, r)
+		VMULPD(beta, lost, lost)
+		VADDPD(lost, r, r)
+		VPANDQ(sign, a, t)
+		VMULPD(slack, t, t)
+		VMULPD(blur, unit, unit)
+		VADDPD(unit, t, t)
+		VADDPD(t, r, r)
+		VADDPD(tiny, r, r)
+		VMULPD(length, norm, norm)
+		const less = 0x11 // false for what is not a number
+		k := K()
+		VCMPPD(Imm(less), huge, norm, k)
+		VCMPPD(Imm(less), limit, r, k, k)
+		VSUBPD(r, a, t)
+		VADDPD(r, a, a)
+		VCVTPD2PS(t, t.AsY())
+		VCVTPD2PS(a, a.AsY())
+		VBLENDMPS(t.AsY(), none, k, t.AsY())
+		VBLENDMPS(a.AsY(), inf, k, a.AsY())
+		VMOVUPS(t.AsY(), Mem{Base: least})
+		VMOVUPS(a.AsY(), Mem{Base: most})
+		ADDQ(Imm(128), bounds)
+		ADDQ(Imm(64), steps)
+		ADDQ(Imm(32), least)
+		ADDQ(Imm(32), most)
+	})
+	emit.Ret()
 }
