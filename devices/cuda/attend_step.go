@@ -171,7 +171,6 @@ func (d *Device) bindPrompt(c *devices.Call) (devices.Launch, error) {
 const (
 	clusterBlocks = 8
 	clusterTeams  = 2 // of 128 threads in a block
-	clusterRounds = 4 // whose sums it keeps
 )
 
 // inClusters says that a cluster of blocks works on each token and key head: where there
@@ -182,7 +181,7 @@ func (d *Device) inClusters(a cachedAttention) bool {
 
 // clusterShared is the shared memory of a block of a cluster, for heads of w.
 func (a cachedAttention) clusterShared(w int) int {
-	return 32*2*w + clusterTeams*(2*keyBlock*2*w+2*16*128+4*16*4) + clusterRounds*clusterTeams*(16*8+4*a.group*a.hd)
+	return 32*2*w + clusterTeams*(2*keyBlock*2*w+2*16*128+4*16*4) + 2*clusterTeams*(16*8+4*a.group*a.hd)
 }
 
 func (d *Device) bindStep(c *devices.Call) (devices.Launch, error) {

@@ -95,8 +95,8 @@ func TestLayers(t *testing.T) {
 			z.seq, z.pos = []int32{0, 1}, []int32{9, 90}
 		}},
 		{"several rounds", func(z *decodeShape) {
-			z.heads, z.kv, z.hd, z.size, z.context = 2, 1, 64, 256, 24
-			z.seq, z.pos = []int32{0, 0, 0}, []int32{2240, 4095, 5500}
+			z.heads, z.kv, z.hd, z.size, z.context = 4, 1, 128, 64, 36
+			z.seq, z.pos = []int32{0, 0}, []int32{2239, 2240}
 		}},
 	} {
 		t.Run(z.name, func(t *testing.T) {

@@ -1,15 +1,13 @@
 // Attention of a decode step by clusters of CLUSTER_BLOCKS blocks of threads: one for
 // each token and key head. Every four warps have a block of keys in each round, and what
-// they have of CLUSTER_ROUNDS of them stays in shared memory, where all blocks of the
-// cluster read it to join it in order: the bits of flash_decode.cuh, without a detour
-// through device memory.
+// they have of it stays in shared memory, where all blocks of the cluster read it to join
+// it in order: the bits of flash_decode.cuh, without a detour through device memory.
 #pragma once
 #include "attend_step.cuh"
 
 #define CLUSTER_BLOCKS 8
 #define CLUSTER_TEAMS 2  // of four warps in a block
-#define CLUSTER_ROUNDS 4
-#define CLUSTER_KEYS (CLUSTER_BLOCKS * CLUSTER_TEAMS)  // blocks of keys in a round
+#define CLUSTER_KEYS (CLUSTER_BLOCKS * CLUSTER_TEAMS)
 
 #ifdef SM90
 #define CLUSTER_KERNEL(name) \
@@ -22,8 +20,8 @@
 // is seen by all behind it.
 __device__ __forceinline__ void cluster_sync() {
 #ifdef __CUDA_ARCH__
-    asm volatile("barrier.cluster.arrive.release;" ::: "memory");
-    asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
+    asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 #else
     emulator::cluster_sync();
 #endif
@@ -55,15 +53,6 @@ struct Remote {
 #endif
 };
 
-// soon asks for block j of the keys and values, for 128 threads.
-__device__ __forceinline__ void soon(const Cache& c, int seq, int head, int j, int last, int t) {
-    int p = j * KEYS + (t >> 1);
-    if (p > last) return;
-    const u16* row = (t & 1 ? c.vc : c.kc) + ((size_t)c.table[seq * c.width + p / c.size] * c.size + p % c.size) * c.pitch + head * c.hd;
-    prefetch_l2(row);
-    prefetch_l2(row + c.hd / 2);
-}
-
 // attend_cluster is the work of a block of 128*CLUSTER_TEAMS threads. eager says that
 // seq, pos and the cache are ready before the kernels before this one are done.
 template <int HD>
@@ -78,9 +67,9 @@ __device__ __forceinline__ void attend_cluster(Step& step, const float* q, const
     at.qh = shared, at.ql = shared + 16 * R::BYTES;
     u8* own = shared + 32 * R::BYTES + team * (2 * PANEL + 2 * 16 * 128 + 4 * 16 * 4);
     at.k = own, at.v = own + PANEL, at.ph = own + 2 * PANEL, at.pl = at.ph + 16 * 128, at.most = (float*)(at.pl + 16 * 128);
-    // Of each round and team: m and l of each row, and its sums.
-    float2* ml = (float2*)(shared + 32 * R::BYTES + CLUSTER_TEAMS * (2 * PANEL + 2 * 16 * 128 + 4 * 16 * 4));  // [rounds][teams][16]
-    float* part = (float*)(ml + CLUSTER_ROUNDS * CLUSTER_TEAMS * 16);                                         // [rounds][teams][sums]
+    // Of two rounds in turn: m and l of each row, and its sums.
+    float2* ml = (float2*)(shared + 32 * R::BYTES + CLUSTER_TEAMS * (2 * PANEL + 2 * 16 * 128 + 4 * 16 * 4));  // [2][teams][16]
+    float* part = (float*)(ml + 2 * CLUSTER_TEAMS * 16);                                                      // [2][teams][sums]
 
     const int s = step.seq[token];
     const Seen seen(step.pos[token], window);
@@ -88,7 +77,6 @@ __device__ __forceinline__ void attend_cluster(Step& step, const float* q, const
     int j = first + rank * CLUSTER_TEAMS + team;
     if (j <= end) load_block<HD, 128>(at.k, at.v, c, s, head, j, seen.last, step.t);
     cp_async_commit();
-    for (int n = 1; n < CLUSTER_ROUNDS; n++) soon(c, s, head, j + n * CLUSTER_KEYS, seen.last, step.t);
     step.find();
     if (eager) grid_dependency_wait();
     step.fetch(j, head);
@@ -96,51 +84,49 @@ __device__ __forceinline__ void attend_cluster(Step& step, const float* q, const
 
     Joined sum;
     const int mine = 4 * (rank + CLUSTER_BLOCKS * (int)threadIdx.x), row = mine / c.hd;  // four columns that the thread joins
-    for (int base = first; base <= end; base += CLUSTER_ROUNDS * CLUSTER_KEYS) {
-        const int rounds = min(CLUSTER_ROUNDS, (end - base) / CLUSTER_KEYS + 1);
-        if (base > first) cluster_sync();  // all have joined what is overwritten now
-        for (int round = 0; round < rounds; round++, j += CLUSTER_KEYS) {
-            cp_async_wait<0>();
-            __syncthreads();
-            if (j <= end) {
-                auto sync = [&] { barrier(1 + team, 128); };
-                if (step.patch<HD>(at.k, at.v, j, c, head)) sync();
-                float oj[NT][4], mj[2], lj[4];
-                attend_block<HD>(oj, mj, lj, at, j, seen, scale, sync);
-                const int from = round * CLUSTER_TEAMS + team;
+    for (int base = first, turn = 0; base <= end; base += CLUSTER_KEYS, j += CLUSTER_KEYS, turn ^= 1) {
+        cp_async_wait<0>();
+        __syncthreads();
+        if (j <= end) {
+            auto sync = [&] { barrier(1 + team, 128); };
+            if (step.patch<HD>(at.k, at.v, j, c, head)) sync();
+            float oj[NT][4], mj[2], lj[4];
+            attend_block<HD>(oj, mj, lj, at, j, seen, scale, sync);
 #pragma unroll
-                for (int h = 0; h < 2; h++) {
-                    int r = g + 8 * h;
-                    if (r >= group) continue;
-                    if (warp == 0 && (lane & 3) == 0) ml[from * 16 + r] = make_float2(mj[h], lj[2 * h]);
+            for (int h = 0; h < 2; h++) {
+                int r = g + 8 * h;
+                if (r >= group) continue;
+                if (warp == 0 && (lane & 3) == 0) ml[(turn * CLUSTER_TEAMS + team) * 16 + r] = make_float2(mj[h], lj[2 * h]);
+                float* to = part + (size_t)(turn * CLUSTER_TEAMS + team) * sums + r * c.hd;
 #pragma unroll
-                    for (int n = 0; n < NT; n++) {
-                        int col = (warp * NT + n) * 8 + (lane & 3) * 2;
-                        if (col < c.hd) *(float2*)(part + (size_t)from * sums + r * c.hd + col) = make_float2(oj[n][2 * h], oj[n][2 * h + 1]);
-                    }
-                }
-                if (j + CLUSTER_KEYS <= end) {
-                    sync();  // all have read the keys and values
-                    load_block<HD, 128>(at.k, at.v, c, s, head, j + CLUSTER_KEYS, seen.last, step.t);
+                for (int n = 0; n < NT; n++) {
+                    int col = (warp * NT + n) * 8 + (lane & 3) * 2;
+                    if (col < c.hd) *(float2*)(to + col) = make_float2(oj[n][2 * h], oj[n][2 * h + 1]);
                 }
             }
-            cp_async_commit();
-            step.fetch(j + CLUSTER_KEYS, head);
+            if (j + CLUSTER_KEYS <= end) {
+                sync();  // all have read the keys and values
+                load_block<HD, 128>(at.k, at.v, c, s, head, j + CLUSTER_KEYS, seen.last, step.t);
+            }
         }
+        cp_async_commit();
+        step.fetch(j + CLUSTER_KEYS, head);
         cluster_sync();
-        const int AT_ONCE = 8;
-        for (int i = 0; mine < sums && i < CLUSTER_ROUNDS * CLUSTER_KEYS && base + i <= end; i += AT_ONCE) {
-            float2 x[AT_ONCE];
-            float4 y[AT_ONCE];
+        if (mine < sums) {
+            const int AT_ONCE = 8;
+            for (int i = 0; i < CLUSTER_KEYS && base + i <= end; i += AT_ONCE) {
+                float2 x[AT_ONCE];
+                float4 y[AT_ONCE];
 #pragma unroll
-            for (int n = 0; n < AT_ONCE; n++) {
-                int from = (i + n) / CLUSTER_KEYS * CLUSTER_TEAMS + (i + n) % CLUSTER_TEAMS, block = (i + n) / CLUSTER_TEAMS % CLUSTER_BLOCKS;
-                x[n] = Remote(ml + from * 16 + row, block).load2();
-                y[n] = Remote(part + (size_t)from * sums + mine, block).load4();
-            }
+                for (int n = 0; n < AT_ONCE; n++) {
+                    int from = turn * CLUSTER_TEAMS + (i + n) % CLUSTER_TEAMS, block = (i + n) / CLUSTER_TEAMS;
+                    x[n] = Remote(ml + from * 16 + row, block).load2();
+                    y[n] = Remote(part + (size_t)from * sums + mine, block).load4();
+                }
 #pragma unroll
-            for (int n = 0; n < AT_ONCE; n++) {
-                if (base + i + n <= end) sum.add(x[n], y[n]);
+                for (int n = 0; n < AT_ONCE; n++) {
+                    if (base + i + n <= end) sum.add(x[n], y[n]);
+                }
             }
         }
     }
