@@ -53,25 +53,8 @@ func (d *Device) batchCost(c *devices.Call) float64 {
 }
 
 // gradBlocks is how many blocks share the rows of a norm's gradient; each leaves
-// a row of sums. It does not depend on the GPU, but is a multiple of an H100's
-// multiprocessors, so that 2, 4 or 8 blocks on each leave none idle at the end.
-func gradBlocks(x devices.Operand) int { return max(1, min(8*132, (x.Rows()+7)/8)) }
-
-// gradForm is the kernel for rows of which a thread has no more packs than it needs
-// registers for: kernels/train_norm.cu and train_glu.cu have bf16 forms of 2 and 3.
-func gradForm(fn string, x devices.Operand) string {
-	name := inPacks(fn, x)
-	if x.Elem != graph.BF16 || x.Last()%8 != 0 {
-		return name
-	}
-	switch packs := ceilDiv(x.Last(), 8*rowGroup(x)); {
-	case packs <= 2:
-		return name + "_2"
-	case packs == 3:
-		return name + "_3"
-	}
-	return name
-}
+// a row of sums. It does not depend on the GPU.
+func gradBlocks(x devices.Operand) int { return max(1, min(512, (x.Rows()+7)/8)) }
 
 func normGradScratch(c *devices.Call) int { return gradBlocks(c.In[0]) * c.In[0].Last() * 4 }
 
@@ -155,7 +138,7 @@ func (d *Device) normKernels() []devices.Kernel {
 			Bind: func(c *devices.Call) (devices.Launch, error) {
 				x, sh := c.In[0], gradShape(c.In[0])
 				rows, width, group := size(x)
-				l, err := d.bind(gradForm("glu_grad", x), sh, x, c.In[1], c.In[2], c.In[3], c.Out[0], c.Out[1], c.Scratch, rows, width, group, c.Attrs.(ops.NormAttrs).Eps)
+				l, err := d.bind(inPacks("glu_grad", x), sh, x, c.In[1], c.In[2], c.In[3], c.Out[0], c.Out[1], c.Scratch, rows, width, group, c.Attrs.(ops.NormAttrs).Eps)
 				if err != nil {
 					return nil, err
 				}
@@ -175,7 +158,7 @@ func (d *Device) normGrad(c *devices.Call, fn string, more ...devices.Operand) (
 		args = append(args, m)
 	}
 	args = append(args, c.Out[0], c.Scratch, int32(x.Rows()), int32(x.Last()), int32(rowGroup(x)), c.Attrs.(ops.NormAttrs).Eps)
-	rows, err := d.bind(gradForm(fn, x), sh, args...)
+	rows, err := d.bind(inPacks(fn, x), sh, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ func (d *Device) weightKernels() []devices.Kernel {
 				if err != nil {
 					return nil, err
 				}
-				l, err := d.bind(typed(typed("ternary_fake", w), c.Out[0]), d.perEight(w), w, c.Scratch, parts, c.Out[0], int64(w.Len()))
+				l, err := d.bind(typed(typed("ternary_fake", w), c.Out[0]), d.perElement(w), w, c.Scratch, parts, c.Out[0], int64(w.Len()))
 				return inOrder(err, mean, l)
 			},
 		}
@@ -68,7 +68,7 @@ func (d *Device) weightKernels() []devices.Kernel {
 				if err != nil {
 					return nil, err
 				}
-				l, err := d.bind(typed("ternary_quantize", w), d.perEight(w), w, c.Scratch, parts, c.Out[0], c.Out[1], int64(w.Len()))
+				l, err := d.bind(typed("ternary_quantize", w), d.perElement(w), w, c.Scratch, parts, c.Out[0], c.Out[1], int64(w.Len()))
 				return inOrder(err, mean, l)
 			},
 		},
@@ -84,12 +84,6 @@ func groupOf(attrs any) int {
 		return a.Group
 	}
 	return attrs.(ternary.ScaleAttrs).Group
-}
-
-// perEight is perElement for kernels that take eight elements a thread.
-func (d *Device) perEight(w devices.Operand) shape {
-	const threads = 256
-	return shape{blocks: max(1, min((w.Len()/8+threads-1)/threads, 16*d.info.Multiprocessors)), threads: threads}
 }
 
 // absmean adds up the magnitudes of w in parts, whose number it returns too.

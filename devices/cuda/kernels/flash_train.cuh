@@ -116,37 +116,13 @@ __device__ __forceinline__ void zero(float (&v)[N][4]) {
         for (int e = 0; e < 4; e++) v[n][e] = 0.0f;
 }
 
-// Left is 16 rows of a left operand that many products have: its fragments, where
-// registers hold them, or the panel they are loaded from each time.
-template <int HD, bool HELD>
-struct Left {
-    unsigned held[HELD ? HD / 16 : 1][4];
-    u8* panel;
-    int row;
-
-    __device__ __forceinline__ Left(u8* panel, int row) : panel(panel), row(row) {}
-    // hold loads the fragments, once the panel is there.
-    __device__ __forceinline__ void hold() {
-#pragma unroll
-        for (int step = 0; step < (HELD ? HD / 16 : 0); step++) Rows<HD>::rows_a(held[step], panel, row, step);
-    }
-    __device__ __forceinline__ void get(unsigned (&f)[4], int step) const {
-        if (HELD) {
-#pragma unroll
-            for (int i = 0; i < 4; i++) f[i] = held[HELD ? step : 0][i];
-        } else {
-            Rows<HD>::rows_a(f, panel, row, step);
-        }
-    }
-};
-
-// times_rows adds a bᵀ: a's 16 rows, and N*16 rows of b from row_b on.
-template <int HD, int N, bool HELD>
-__device__ __forceinline__ void times_rows(float (&s)[N * 2][4], const Left<HD, HELD>& a, u8* b, int row_b) {
+// times_rows adds a bᵀ: 16 rows of a from row on, N*16 rows of b from row on.
+template <int HD, int N>
+__device__ __forceinline__ void times_rows(float (&s)[N * 2][4], u8* a, int row_a, u8* b, int row_b) {
 #pragma unroll
     for (int step = 0; step < HD / 16; step++) {
         unsigned f[4];
-        a.get(f, step);
+        Rows<HD>::rows_a(f, a, row_a, step);
 #pragma unroll
         for (int n = 0; n < N; n++) {
             unsigned g[4];
@@ -207,10 +183,6 @@ __device__ __forceinline__ void forward(const u16* q, const u16* k, const u16* v
     const int2 query[2] = {st.place(t0), st.place(t0 + 8)};
     float acc[HD / 8][4], m[2] = {-INFINITY, -INFINITY}, l[2] = {0, 0};
     zero(acc);
-    Left<HD, HD <= 64> queries(pq, warp * 16);
-    cp_async_wait<0>();
-    __syncthreads();
-    queries.hold();
     while (b <= r.key1) {
         cp_async_wait<0>();
         __syncthreads();
@@ -228,7 +200,7 @@ __device__ __forceinline__ void forward(const u16* q, const u16* k, const u16* v
         if (next <= r.key1) drop.draw(masks + slot * Drop::BYTES, block, next, head);
         float s[8][4];
         zero(s);
-        times_rows<HD, 4>(s, queries, pk, 0);
+        times_rows<HD, 4>(s, pq, warp * 16, pk, 0);
         if (!st.whole(mine, st.spans[b], block, b)) {
 #pragma unroll
             for (int n = 0; n < 8; n++)
@@ -323,11 +295,6 @@ __device__ __forceinline__ void backward_keys(const u16* q, const u16* k, const 
     float acck[HD / 8][4], accv[HD / 8][4];
     zero(acck);
     zero(accv);
-    Left<HD, HD <= 64> keys(pk, warp * 16), values(pv, warp * 16);
-    cp_async_wait<0>();
-    __syncthreads();
-    keys.hold();
-    values.hold();
     while (h < h1) {
         cp_async_wait<0>();
         __syncthreads();
@@ -347,8 +314,8 @@ __device__ __forceinline__ void backward_keys(const u16* q, const u16* k, const 
             float s[4][4], ds[4][4];
             zero(s);
             zero(ds);
-            times_rows<HD, 2>(s, keys, pq, half * 32);
-            times_rows<HD, 2>(ds, values, pd, half * 32);
+            times_rows<HD, 2>(s, pk, warp * 16, pq, half * 32);
+            times_rows<HD, 2>(ds, pv, warp * 16, pd, half * 32);
 #pragma unroll
             for (int n = 0; n < 4; n++) {
                 const int c = half * 32 + n * 8 + (lane & 3) * 2;
@@ -426,7 +393,6 @@ __device__ __forceinline__ void backward_queries(const u16* q, const u16* k, con
     }
     float acc[HD / 8][4];
     zero(acc);
-    const Left<HD, false> queries(pq, warp * 16), grads(pd, warp * 16);  // to hold them costs a third of the blocks
     while (b <= r.key1) {
         cp_async_wait<0>();
         __syncthreads();
@@ -444,8 +410,8 @@ __device__ __forceinline__ void backward_queries(const u16* q, const u16* k, con
             float s[4][4], ds[4][4];
             zero(s);
             zero(ds);
-            times_rows<HD, 2>(s, queries, pk, half * 32);
-            times_rows<HD, 2>(ds, grads, pv, half * 32);
+            times_rows<HD, 2>(s, pq, warp * 16, pk, half * 32);
+            times_rows<HD, 2>(ds, pd, warp * 16, pv, half * 32);
 #pragma unroll
             for (int n = 0; n < 4; n++) {
 #pragma unroll

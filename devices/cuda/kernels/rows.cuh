@@ -69,29 +69,10 @@ __device__ __forceinline__ void gain_n(const float* p, float (&v)[P]) {
     }
 }
 
-// Raw keeps a pack as it lies in memory.
-template <typename T, int P>
-struct Raw {
-    uint4 w;
-    __device__ __forceinline__ void load(const T* p) { w = *(const uint4*)p; }
-    __device__ __forceinline__ void get(float (&v)[P]) const { load_pack((const T*)&w, *(float(*)[PACK(T)])v); }
-    __device__ __forceinline__ void set(const float (&v)[P]) { store_pack((T*)&w, *(const float(*)[PACK(T)])v); }
-};
-
-template <typename T>
-struct Raw<T, 1> {
-    float w;
-    __device__ __forceinline__ void load(const T* p) { w = widen(*p); }
-    __device__ __forceinline__ void get(float (&v)[1]) const { v[0] = w; }
-    __device__ __forceinline__ void set(const float (&v)[1]) { w = v[0]; }
-};
-
 // EACH_PACK runs over the thread's packs: i counts them, k is the first column.
-// EACH_OF is for a thread that has N of them at most.
-#define EACH_OF(i, k, P, N, at)                                                      \
-    _Pragma("unroll") for (int i = 0, k = (at).t * P; i < N; i++, k += (at).group * P) \
+#define EACH_PACK(i, k, P, at)                                                         \
+    _Pragma("unroll") for (int i = 0, k = (at).t * P; i < HELD / P; i++, k += (at).group * P) \
         if (k < (at).d)
-#define EACH_PACK(i, k, P, at) EACH_OF(i, k, P, HELD / P, at)
 
 template <typename T, int P>
 __device__ __forceinline__ void load_row(Slice<T, P>& s, const T* x, const Place& at) {

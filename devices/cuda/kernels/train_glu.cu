@@ -4,6 +4,21 @@
 // instead of reading it.
 #include "rows.cuh"
 
+// Raw keeps a pack as it lies in memory.
+template <typename T, int P>
+struct Raw {
+    uint4 w;
+    __device__ __forceinline__ void load(const T* p) { w = *(const uint4*)p; }
+    __device__ __forceinline__ void get(float (&v)[P]) const { load_pack((const T*)&w, *(float(*)[PACK(T)])v); }
+};
+
+template <typename T>
+struct Raw<T, 1> {
+    float w;
+    __device__ __forceinline__ void load(const T* p) { w = widen(*p); }
+    __device__ __forceinline__ void get(float (&v)[1]) const { v[0] = w; }
+};
+
 // rectified is max(x, 0); what is not a number stays so.
 __device__ __forceinline__ float rectified(float x) { return x <= 0.0f ? 0.0f : x; }
 
@@ -39,7 +54,7 @@ __device__ __forceinline__ void glu_fake(const T* gate, const T* up, const float
 // glu_grad: with m = relu2(gate)·up, n = m·r and e = dy the gradient of the norm's
 // result: dm = r·(g·e − n·mean(g·e·n)), dup = dm·relu2(gate), dgate = 2·relu(gate)·(dm·up);
 // part holds the blocks' sums of e·n, as in rmsnorm_grad.
-template <int P, int N, typename T>
+template <int P, typename T>
 __device__ __forceinline__ void glu_grad(const T* gate, const T* up, const float* g, const T* dy, T* dgate, T* dup, float* part, int rows, int d, int group, double eps) {
     DYNAMIC_SHARED(float, shared);
     const T* type = (const T*)0;
@@ -47,25 +62,25 @@ __device__ __forceinline__ void glu_grad(const T* gate, const T* up, const float
     int each = blockDim.x / group;
     long long share = (rows + gridDim.x - 1) / gridDim.x;
     long long from = blockIdx.x * share, to = min((long long)rows, from + share);
-    float sum[N][P];
+    Slice<float, P> sum;
 #pragma unroll
-    for (int i = 0; i < N; i++) {
+    for (int i = 0; i < HELD / P; i++) {
 #pragma unroll
-        for (int j = 0; j < P; j++) sum[i][j] = 0.0f;
+        for (int j = 0; j < P; j++) sum.v[i][j] = 0.0f;
     }
     for (long long r0 = from; r0 < to; r0 += each) {
         at.row = r0 + threadIdx.x / group;
         at.live = at.row < to;
         long long row = at.row * d;
-        Raw<T, P> a[N], b[N], e[N];
+        Raw<T, P> a[HELD / P], b[HELD / P], e[HELD / P];
         float square = 0.0f;
         if (at.live) {
-            EACH_OF(i, k, P, N, at) {
+            EACH_PACK(i, k, P, at) {
                 a[i].load(gate + row + k);
                 b[i].load(up + row + k);
                 e[i].load(dy + row + k);
             }
-            EACH_OF(i, k, P, N, at) {
+            EACH_PACK(i, k, P, at) {
                 float x[P], y[P], m[P], relu2[P];
                 a[i].get(x);
                 b[i].get(y);
@@ -76,7 +91,7 @@ __device__ __forceinline__ void glu_grad(const T* gate, const T* up, const float
         }
         float r = inverse_root(square, at, eps, type), dot = 0.0f;
         if (at.live) {
-            EACH_OF(i, k, P, N, at) {
+            EACH_PACK(i, k, P, at) {
                 float x[P], y[P], z[P], w[P], m[P], relu2[P];
                 a[i].get(x);
                 b[i].get(y);
@@ -86,14 +101,14 @@ __device__ __forceinline__ void glu_grad(const T* gate, const T* up, const float
 #pragma unroll
                 for (int j = 0; j < P; j++) {
                     float n = m[j] * r;
-                    sum[i][j] += z[j] * n;
+                    sum.v[i][j] += z[j] * n;
                     dot = fmaf(z[j] * w[j], n, dot);
                 }
             }
         }
         dot = group_sum(dot, group) / (float)d;
         if (!at.live) continue;
-        EACH_OF(i, k, P, N, at) {
+        EACH_PACK(i, k, P, at) {
             float x[P], y[P], z[P], w[P], m[P], relu2[P];
             a[i].get(x);
             b[i].get(y);
@@ -116,9 +131,9 @@ __device__ __forceinline__ void glu_grad(const T* gate, const T* up, const float
         }
     }
     float* mine = shared + (threadIdx.x / group) * d;
-    EACH_OF(i, k, P, N, at) {
+    EACH_PACK(i, k, P, at) {
 #pragma unroll
-        for (int j = 0; j < P; j++) mine[k + j] = sum[i][j];
+        for (int j = 0; j < P; j++) mine[k + j] = sum.v[i][j];
     }
     __syncthreads();
     for (int k = threadIdx.x; k < d; k += blockDim.x) {
@@ -128,27 +143,18 @@ __device__ __forceinline__ void glu_grad(const T* gate, const T* up, const float
     }
 }
 
-#define FAKE(name, T, P)                                                                                                        \
-    extern "C" __global__ void __launch_bounds__(512)                                                                           \
-        glu_fake_##name(const T* gate, const T* up, const float* g, T* y, int rows, int d, int group, double eps, float qmax) { \
-        glu_fake<P>(gate, up, g, y, rows, d, group, eps, qmax);                                                                 \
-    }
-
-// GRAD makes a kernel for rows of which a thread has N packs at most.
-#define GRAD(name, T, P, N, BLOCKS)                                                                                                          \
-    extern "C" __global__ void __launch_bounds__(256, BLOCKS)                                                                               \
+#define KERNELS(name, T, P)                                                                                                                  \
+    extern "C" __global__ void __launch_bounds__(512)                                                                                       \
+        glu_fake_##name(const T* gate, const T* up, const float* g, T* y, int rows, int d, int group, double eps, float qmax) {             \
+        glu_fake<P>(gate, up, g, y, rows, d, group, eps, qmax);                                                                             \
+    }                                                                                                                                        \
+    extern "C" __global__ void __launch_bounds__(256)                                                                                       \
         glu_grad_##name(const T* gate, const T* up, const float* g, const T* dy, T* dgate, T* dup, float* part, int rows, int d, int group, \
                         double eps) {                                                                                                       \
-        glu_grad<P, N>(gate, up, g, dy, dgate, dup, part, rows, d, group, eps);                                                             \
+        glu_grad<P>(gate, up, g, dy, dgate, dup, part, rows, d, group, eps);                                                                \
     }
 
-FAKE(f32, float, 4)
-FAKE(f32_odd, float, 1)
-FAKE(bf16, bf16, 8)
-FAKE(bf16_odd, bf16, 1)
-GRAD(f32, float, 4, 8, 1)
-GRAD(f32_odd, float, 1, 32, 1)
-GRAD(bf16, bf16, 8, 4, 2)
-GRAD(bf16_3, bf16, 8, 3, 2)
-GRAD(bf16_2, bf16, 8, 2, 2)
-GRAD(bf16_odd, bf16, 1, 32, 1)
+KERNELS(f32, float, 4)
+KERNELS(f32_odd, float, 1)
+KERNELS(bf16, bf16, 8)
+KERNELS(bf16_odd, bf16, 1)

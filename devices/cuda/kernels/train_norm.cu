@@ -54,94 +54,75 @@ __device__ __forceinline__ void norm_act(const T* x, const float* g, i8* q, floa
 // With n = x·r: dx = r·(g·dy − n·mean(g·dy·n)), dg = Σ dy·n. If add is not null,
 // it is added to dx, which is rounded first as two ops would; so are dy2 and dy3 to
 // dy.
-template <int P, int N, typename T>
+template <int P, typename T>
 __device__ __forceinline__ void rmsnorm_grad(const T* x, const float* g, const T* dy, const T* dy2, const T* dy3, const T* add, T* dx, float* part, int rows, int d, int group, double eps) {
     DYNAMIC_SHARED(float, shared);
-    const T* type = (const T*)0;
     Place at = place(rows, d, group);
     int each = blockDim.x / group;
     long long share = (rows + gridDim.x - 1) / gridDim.x;
     long long from = blockIdx.x * share, to = min((long long)rows, from + share);
-    float sum[N][P];
+    Slice<float, P> sum;
 #pragma unroll
-    for (int i = 0; i < N; i++) {
+    for (int i = 0; i < HELD / P; i++) {
 #pragma unroll
-        for (int j = 0; j < P; j++) sum[i][j] = 0.0f;
+        for (int j = 0; j < P; j++) sum.v[i][j] = 0.0f;
     }
     // All groups of a block go through the loop together, for the barriers.
     for (long long r0 = from; r0 < to; r0 += each) {
         at.row = r0 + threadIdx.x / group;
         at.live = at.row < to;
-        long long row = at.row * d;
-        // Everything is asked for at once, and kept as it lies in memory.
-        Raw<T, P> s[N], e[N], e2[N], e3[N], more[N];
-        float square = 0.0f, dot = 0.0f;
-        if (at.live) {
-            EACH_OF(i, k, P, N, at) {
-                s[i].load(x + row + k);
-                e[i].load(dy + row + k);
-                if (dy2) e2[i].load(dy2 + row + k);
-                if (dy3) e3[i].load(dy3 + row + k);
-                if (add) more[i].load(add + row + k);
-            }
-            EACH_OF(i, k, P, N, at) {
-                float v[P];
-                s[i].get(v);
+        Slice<T, P> s, t;
+        load_row(s, x, at);
+        load_row(t, dy, at);
+        if (dy2 && at.live) {
+            EACH_PACK(i, k, P, at) {
+                float a[P];
+                load_n<P>(dy2 + at.row * d + k, a);
 #pragma unroll
-                for (int j = 0; j < P; j++) square = fmaf(v[j], v[j], square);
+                for (int j = 0; j < P; j++) t.v[i][j] = __fadd_rn(t.v[i][j], a[j]);
+                round_pack<P>(t.v[i], (const T*)0);
+                if (!dy3) continue;
+                load_n<P>(dy3 + at.row * d + k, a);
+#pragma unroll
+                for (int j = 0; j < P; j++) t.v[i][j] = __fadd_rn(t.v[i][j], a[j]);
+                round_pack<P>(t.v[i], (const T*)0);
             }
         }
-        float r = inverse_root(square, at, eps, type);
+        float r = inverse_rms(s, at, eps), dot = 0.0f;
         if (at.live) {
-            EACH_OF(i, k, P, N, at) {
-                float v[P], t[P], w[P];
-                s[i].get(v);
-                e[i].get(t);
-                if (dy2) {
-                    e2[i].get(w);
-#pragma unroll
-                    for (int j = 0; j < P; j++) t[j] = __fadd_rn(t[j], w[j]);
-                    round_pack<P>(t, type);
-                }
-                if (dy3) {
-                    e3[i].get(w);
-#pragma unroll
-                    for (int j = 0; j < P; j++) t[j] = __fadd_rn(t[j], w[j]);
-                    round_pack<P>(t, type);
-                }
-                if (dy2) e[i].set(t);  // which loses nothing
+            EACH_PACK(i, k, P, at) {
+                float w[P];
                 gain_n<P>(g + k, w);
 #pragma unroll
                 for (int j = 0; j < P; j++) {
-                    float n = v[j] * r;
-                    sum[i][j] += t[j] * n;
-                    dot = fmaf(t[j] * w[j], n, dot);
+                    float n = s.v[i][j] * r, e = t.v[i][j];
+                    sum.v[i][j] += e * n;
+                    s.v[i][j] = n;
+                    t.v[i][j] = e * w[j];
+                    dot = fmaf(t.v[i][j], n, dot);
                 }
             }
         }
         dot = group_sum(dot, at.group) / (float)d;
         if (!at.live) continue;
-        EACH_OF(i, k, P, N, at) {
-            float v[P], t[P], w[P];
-            s[i].get(v);
-            e[i].get(t);
-            gain_n<P>(g + k, w);
+        EACH_PACK(i, k, P, at) {
 #pragma unroll
-            for (int j = 0; j < P; j++) v[j] = r * (t[j] * w[j] - v[j] * r * dot);
+            for (int j = 0; j < P; j++) s.v[i][j] = r * (t.v[i][j] - s.v[i][j] * dot);
             if (add) {
-                more[i].get(t);
-                round_pack<P>(v, type);
+                float a[P];
+                load_n<P>(add + at.row * d + k, a);
+                round_pack<P>(s.v[i], (const T*)0);
 #pragma unroll
-                for (int j = 0; j < P; j++) v[j] = __fadd_rn(v[j], t[j]);
+                for (int j = 0; j < P; j++) s.v[i][j] = __fadd_rn(s.v[i][j], a[j]);
             }
-            store_n<P>(dx + row + k, v);
+            store_n<P>(dx + at.row * d + k, s.v[i]);
         }
     }
     // The groups' sums, in their order.
     float* mine = shared + (threadIdx.x / group) * d;
-    EACH_OF(i, k, P, N, at) {
+    EACH_PACK(i, k, P, at) {
 #pragma unroll
-        for (int j = 0; j < P; j++) mine[k + j] = sum[i][j];
+        for (int j = 0; j < P; j++) mine[k + j] = sum.v[i][j];
     }
     __syncthreads();
     for (int k = threadIdx.x; k < d; k += blockDim.x) {
@@ -188,36 +169,27 @@ extern "C" __global__ void column_sum(const float* part, float* y, int rows, int
     extern "C" __global__ void __launch_bounds__(512)                                                                                      \
         norm_quant_rows_##name(const T* x, const float* g, i8* q, float* scale, int rows, int d, int group, double eps, float qmax) {       \
         norm_act<P>(x, g, q, scale, rows, d, group, eps, qmax);                                                                             \
-    }
-
-// GRADS makes the gradients for rows of which a thread has N packs at most.
-#define GRADS(name, T, P, N, BLOCKS) \
-    extern "C" __global__ void __launch_bounds__(256, BLOCKS)                                                                                       \
-        rmsnorm_grad_##name(const T* x, const float* g, const T* dy, T* dx, float* part, int rows, int d, int group, double eps) {          \
-        rmsnorm_grad<P, N, T>(x, g, dy, (const T*)0, (const T*)0, (const T*)0, dx, part, rows, d, group, eps);                                                           \
     }                                                                                                                                        \
-    extern "C" __global__ void __launch_bounds__(256, BLOCKS) rmsnorm_grad_add_##name(const T* x, const float* g, const T* dy, const T* add, T* dx, \
+    extern "C" __global__ void __launch_bounds__(256)                                                                                       \
+        rmsnorm_grad_##name(const T* x, const float* g, const T* dy, T* dx, float* part, int rows, int d, int group, double eps) {          \
+        rmsnorm_grad<P, T>(x, g, dy, (const T*)0, (const T*)0, (const T*)0, dx, part, rows, d, group, eps);                                                           \
+    }                                                                                                                                        \
+    extern "C" __global__ void __launch_bounds__(256) rmsnorm_grad_add_##name(const T* x, const float* g, const T* dy, const T* add, T* dx, \
                                                                                float* part, int rows, int d, int group, double eps) {       \
-        rmsnorm_grad<P, N, T>(x, g, dy, (const T*)0, (const T*)0, add, dx, part, rows, d, group, eps);                                                                   \
+        rmsnorm_grad<P, T>(x, g, dy, (const T*)0, (const T*)0, add, dx, part, rows, d, group, eps);                                                                   \
     } \
-    extern "C" __global__ void __launch_bounds__(256, BLOCKS)                                                                                       \
+    extern "C" __global__ void __launch_bounds__(256)                                                                                       \
         rmsnorm_grad_sum2_##name(const T* x, const float* g, const T* a, const T* b, const T* add, T* dx, float* part, int rows, int d,     \
                                  int group, double eps) {                                                                                   \
-        rmsnorm_grad<P, N, T>(x, g, a, b, (const T*)0, add, dx, part, rows, d, group, eps);                                                    \
+        rmsnorm_grad<P, T>(x, g, a, b, (const T*)0, add, dx, part, rows, d, group, eps);                                                    \
     }                                                                                                                                        \
-    extern "C" __global__ void __launch_bounds__(256, BLOCKS)                                                                                       \
+    extern "C" __global__ void __launch_bounds__(256)                                                                                       \
         rmsnorm_grad_sum3_##name(const T* x, const float* g, const T* a, const T* b, const T* c, const T* add, T* dx, float* part,          \
                                  int rows, int d, int group, double eps) {                                                                  \
-        rmsnorm_grad<P, N, T>(x, g, a, b, c, add, dx, part, rows, d, group, eps);                                                              \
+        rmsnorm_grad<P, T>(x, g, a, b, c, add, dx, part, rows, d, group, eps);                                                              \
     }
 
 KERNELS(f32, float, 4)
 KERNELS(f32_odd, float, 1)
 KERNELS(bf16, bf16, 8)
 KERNELS(bf16_odd, bf16, 1)
-GRADS(f32, float, 4, 8, 1)
-GRADS(f32_odd, float, 1, 32, 1)
-GRADS(bf16, bf16, 8, 4, 2)
-GRADS(bf16_3, bf16, 8, 3, 2)
-GRADS(bf16_2, bf16, 8, 2, 2)
-GRADS(bf16_odd, bf16, 1, 32, 1)

@@ -2,35 +2,11 @@
 // in double in an order that depends on its size alone, or of groups along rows.
 #include "element.cuh"
 
-// EIGHTS runs over n/8 packs of eight elements, REST over what is left.
-#define EIGHTS(i, n) EACH(i, (n) / 8)
-#define REST(i, n)                                                                                   \
-    for (long long i = (n) / 8 * 8 + (long long)blockIdx.x * blockDim.x + threadIdx.x; i < n;         \
-         i += (long long)gridDim.x * blockDim.x)
-
-template <typename T>
-__device__ __forceinline__ void load_eight(const T* w, float (&v)[8]) {
-#pragma unroll
-    for (int j = 0; j < 8; j++) v[j] = widen(w[j]);
-}
-__device__ __forceinline__ void load_eight(const float* w, float (&v)[8]) { load_f32(w, v); }
-__device__ __forceinline__ void load_eight(const bf16* w, float (&v)[8]) { load_pack(w, v); }
-
-__device__ __forceinline__ void store_eight(float* y, const float (&v)[8]) { store_f32(y, v); }
-__device__ __forceinline__ void store_eight(bf16* y, const float (&v)[8]) { store_pack(y, v); }
-
 // absmean_parts writes one sum for each block.
 template <typename T>
 __device__ __forceinline__ void absmean_parts(const T* w, double* part, long long n) {
     double s = 0.0;
-#pragma unroll 2
-    EIGHTS(i, n) {
-        float v[8];
-        load_eight(w + 8 * i, v);
-#pragma unroll
-        for (int j = 0; j < 8; j++) s += (double)fabsf(v[j]);
-    }
-    REST(i, n) s += (double)fabsf(widen(w[i]));
+    EACH(i, n) s += (double)fabsf(widen(w[i]));
     s = block_sum(s);
     if (threadIdx.x == 0) part[blockIdx.x] = s;
 }
@@ -59,17 +35,7 @@ template <typename T, typename U>
 __device__ __forceinline__ void fake_whole(const T* w, const double* part, int parts, U* y, long long n) {
     float s = parts_scale(part, parts, n);
     float unit = __fdiv_rn(1.0f, s), zero = __fdiv_rn(0.0f, s);
-    EIGHTS(i, n) {
-        float v[8];
-        load_eight(w + 8 * i, v);
-#pragma unroll
-        for (int j = 0; j < 8; j++) {
-            int c = ternary_code(v[j], s);
-            v[j] = c > 0 ? unit : c < 0 ? -unit : zero;
-        }
-        store_eight(y + 8 * i, v);
-    }
-    REST(i, n) {
+    EACH(i, n) {
         int c = ternary_code(widen(w[i]), s);
         put(y + i, c > 0 ? unit : c < 0 ? -unit : zero);
     }
@@ -79,18 +45,7 @@ template <typename T>
 __device__ __forceinline__ void quantize_whole(const T* w, const double* part, int parts, i8* t, float* gamma, long long n) {
     float s = parts_scale(part, parts, n);
     if (blockIdx.x == 0 && threadIdx.x == 0) gamma[0] = __fdiv_rn(1.0f, s);
-    EIGHTS(i, n) {
-        float v[8];
-        load_eight(w + 8 * i, v);
-        unsigned lo = 0, hi = 0;
-#pragma unroll
-        for (int j = 0; j < 4; j++) {
-            lo |= (unsigned)(ternary_code(v[j], s) & 255) << 8 * j;
-            hi |= (unsigned)(ternary_code(v[j + 4], s) & 255) << 8 * j;
-        }
-        *(uint2*)(t + 8 * i) = make_uint2(lo, hi);
-    }
-    REST(i, n) t[i] = (i8)ternary_code(widen(w[i]), s);
+    EACH(i, n) t[i] = (i8)ternary_code(widen(w[i]), s);
 }
 
 // A warp has a group.
