@@ -114,6 +114,50 @@ func BenchmarkTernaryGEMM(b *testing.B) {
 	}
 }
 
+// BenchmarkNormedPrompt runs what is around products of a prompt of 2048 tokens: the
+// norm before them with its codes, and the gated product with its norm.
+func BenchmarkNormedPrompt(b *testing.B) {
+	top := newRig(b)
+	rng := rand.New(rand.NewPCG(12, 12))
+	floats := func(t graph.Tensor) {
+		for i := range t.F32() {
+			t.F32()[i] = rng.Float32() - 0.5
+		}
+	}
+	trits := func(t graph.Tensor) {
+		for i := range t.I8() {
+			t.I8()[i] = int8(rng.Uint32()%3) - 1
+		}
+	}
+	const m = 2048
+	attrs := bitlinear.NormQuantAttrs{Eps: 1e-5, Bits: 8, Round: "even"}
+	for _, k := range top.d.Kernels() {
+		switch k.Op {
+		case bitlinear.SubLNQuantOp.OpDef:
+			for _, width := range []int{2560, 6912} {
+				b.Run(fmt.Sprintf("%s/%d", k.Name, width), func(b *testing.B) {
+					r := &rig{b, top.d, top.q, top.reg}
+					in := []devices.Operand{r.device(graph.F32, "", floats, m, width), r.device(graph.F32, "", floats, width)}
+					out := []graph.Tensor{graph.NewTensor(graph.I8, m, width), graph.NewTensor(graph.F32, m, 1)}
+					r.measure(b, k, attrs, in, out, 5*float64(m)*float64(width)) // bytes
+				})
+			}
+		case bitlinear.NormGLUOp.OpDef:
+			b.Run(k.Name, func(b *testing.B) {
+				r := &rig{b, top.d, top.q, top.reg}
+				const n, inner = 6912, 2560
+				in := []devices.Operand{r.device(graph.F32, "", floats, m, inner), r.device(graph.F32, "", floats, inner)}
+				for range 2 {
+					scale := r.device(graph.F32, "", floats, 1)
+					scale.Dims = nil
+					in = append(in, r.device(graph.Tern, i2x64, trits, n, inner), scale)
+				}
+				r.measure(b, k, attrs, in, []graph.Tensor{graph.NewTensor(graph.F32, m, n)}, 4.0*m*n*inner)
+			})
+		}
+	}
+}
+
 // BenchmarkMatMul runs every kernel on products of a training step of 32768
 // tokens: width 512, feed-forward 1408, keys and values 128, vocabulary 8192.
 func BenchmarkMatMul(b *testing.B) {
