@@ -78,7 +78,8 @@ type Device struct {
 
 	tickets struct {
 		sync.Mutex
-		used int // of all that there are
+		used int                                // of all that there are
+		of   map[devices.Buffer]devices.Operand // of launches with this scratch memory
 	}
 	small struct { // writes that queues collect
 		sync.Mutex

@@ -51,7 +51,7 @@ func (d *Device) grid(t wideTile, m, k, cols int) (best wideGrid, cost float64) 
 	for n := 1; n <= min(maxSplits, steps); n++ {
 		each := ceilDiv(steps, n)
 		if n > 1 && (ceilDiv(steps, each) != n || tiles >= d.info.Multiprocessors) {
-			continue // a block would have nothing to do, or all are busy anyway
+			continue // a block would have nothing to do, or all are busy anyway (see ticketsOf)
 		}
 		one := float64(each)*t.step + t.store
 		if n > 1 {
@@ -72,13 +72,36 @@ func (g wideGrid) scratch(t wideTile) int {
 	return g.tiles * g.splits * t.tokens * t.rows * graph.I32.Size()
 }
 
+// ticketsOf returns zeros, one for each multiprocessor, for all launches with this
+// scratch memory: as they share it they run one after the other, and each leaves
+// zeros. New ones for every launch would add up, with a plan for each length of a
+// prompt.
+func (d *Device) ticketsOf(scratch devices.Buffer) (devices.Operand, error) {
+	d.tickets.Lock()
+	o, ok := d.tickets.of[scratch]
+	d.tickets.Unlock()
+	if ok {
+		return o, nil
+	}
+	o, err := d.newTickets(d.info.Multiprocessors)
+	if err == nil {
+		d.tickets.Lock()
+		defer d.tickets.Unlock()
+		if d.tickets.of == nil {
+			d.tickets.of = map[devices.Buffer]devices.Operand{}
+		}
+		d.tickets.of[scratch] = o
+	}
+	return o, err
+}
+
 // bindWide binds a kernel with arguments for the grid behind its own.
 func (d *Device) bindWide(fn string, t wideTile, g wideGrid, scratch devices.Operand, args []any) (devices.Launch, error) {
 	args = append(args, int32(g.splits))
 	if g.splits == 1 {
 		args = append(args, int64(0), int64(0))
 	} else {
-		tickets, err := d.newTickets(g.tiles)
+		tickets, err := d.ticketsOf(scratch.Buf)
 		if err != nil {
 			return nil, err
 		}
