@@ -95,7 +95,7 @@ func BenchmarkTernaryGEMM(b *testing.B) {
 			t := r.device(graph.Tern, i2x64, trits, w.n, w.k)
 			gamma := r.device(graph.F32, "", ones, 1)
 			gamma.Dims = nil
-			for _, m := range []int{16, 64, 128, 512, 2048, 4096} {
+			for _, m := range []int{16, 32, 64, 128, 512, 2048, 4096} {
 				b.Run(fmt.Sprintf("M=%d", m), func(b *testing.B) {
 					r := &rig{b, top.d, top.q, top.reg}
 					in := []devices.Operand{r.device(graph.I8, "", codes, m, w.k), r.device(graph.F32, "", ones, m, 1), t, gamma}

@@ -22,9 +22,9 @@ type wideTile struct {
 }
 
 var wgmmaTiles = []wideTile{
-	{tokens: 128, rows: 256, stages: 4, step: 700, store: 6500},
-	{tokens: 128, rows: 160, stages: 6, step: 600, store: 4000},
-	{tokens: 64, rows: 128, stages: 8, step: 360, store: 2000},
+	{tokens: 128, rows: 256, stages: 4, step: 980, store: 4500},
+	{tokens: 128, rows: 160, stages: 6, step: 650, store: 4000},
+	{tokens: 64, rows: 128, stages: 8, step: 440, store: 3400},
 }
 
 func (t wideTile) name() string { return fmt.Sprintf("wgmma_%dx%d", t.tokens, t.rows) }
@@ -44,8 +44,8 @@ type wideGrid struct{ tiles, splits, blocks int }
 func (d *Device) grid(t wideTile, m, k, cols int) (best wideGrid, cost float64) {
 	const (
 		maxSplits = 16
-		joinCost  = 3000 // nanoseconds of writing sums and adding those of others
-		eachJoin  = 300
+		joinCost  = 1000  // nanoseconds of a block that shares a tile
+		eachSum   = 0.068 // to write one and add it
 	)
 	steps, tiles := ceilDiv(k, wideStep), ceilDiv(m, t.tokens)*cols
 	for n := 1; n <= min(maxSplits, steps); n++ {
@@ -55,7 +55,7 @@ func (d *Device) grid(t wideTile, m, k, cols int) (best wideGrid, cost float64) 
 		}
 		one := float64(each)*t.step + t.store
 		if n > 1 {
-			one += joinCost + float64(n)*eachJoin
+			one += joinCost + float64(n*t.tokens*t.rows)*eachSum
 		}
 		if x := float64(ceilDiv(tiles*n, d.info.Multiprocessors)) * one; best.tiles == 0 || x < cost {
 			best, cost = wideGrid{tiles, n, min(tiles*n, d.info.Multiprocessors)}, x
