@@ -129,6 +129,7 @@ type linear struct {
 	s, k     int
 	products []product
 	plain    bool // weights are codes, of which each call makes panels
+	few      bool // tokens, which read packed weights as they are
 	tiles    []tile
 	made     []tile    // the tasks that make panels: rows of a matrix
 	sums     []int32   // [S]: Σ q of each row
@@ -144,15 +145,16 @@ const (
 	gemmTaskRows  = 64       // unpacked at a time
 	gemmTokens    = 252      // most tokens in a tile: a multiple of the kernels' 6 and 12
 	panelTaskRows = 128      // made into panels by one task
-	fewTokens     = 2        // up to here the packed weights are read per token
+	fewTokens     = 4        // up to here the packed weights are read per token; 3 on AVX2
 )
 
 // newLinear lays out products of s tokens and k columns: tiles and scratch.
 func (u *unit) newLinear(s, k int, ps []product, plain bool, mem *scratch) *linear {
 	l := &linear{isa: u.isa, s: s, k: k, products: ps, plain: plain}
+	l.few = !plain && (s < fewTokens || s == fewTokens && u.isa != asm.AVX2)
 	tokens := max(l.s, 1)
 	rows := gemmTaskRows
-	if l.s <= fewTokens && !plain {
+	if l.few {
 		panel := max(asm.PackedBytes(asm.PanelRows, l.k), 1)
 		rows = max(1, gemvTaskBytes/panel) * asm.PanelRows
 	} else {
@@ -167,7 +169,7 @@ func (u *unit) newLinear(s, k int, ps []product, plain bool, mem *scratch) *line
 	rows = min(rows, ceilDiv(widest, asm.PanelRows)*asm.PanelRows)
 	l.sums = part[int32](mem, l.s)
 	l.accs = parts[int32](mem, u.threads, rows*tokens)
-	if l.s > fewTokens || plain {
+	if !l.few {
 		l.unpacked = parts[byte](mem, u.threads, max(asm.TernaryRowsScratch(l.k), asm.TernaryColsScratch(l.k)))
 	} else {
 		l.unpacked = make([][]byte, u.threads)
@@ -235,7 +237,7 @@ const (
 // fetcher asks for the weights that the first tiles of a call for few tokens read;
 // nil for more, which multiply longer than they read.
 func (l *linear) fetcher() func(piece int) bool {
-	if l.s > fewTokens || l.plain {
+	if !l.few {
 		return nil
 	}
 	return func(piece int) bool {

@@ -75,7 +75,7 @@ func (u *unit) newMLP(c *devices.Call, mem *scratch) *mlp {
 		{w: c.In[2], gamma: f32(c.In[3]), y: m.down.gate, layout: ternaryLayout},
 		{w: c.In[4], gamma: f32(c.In[5]), y: m.down.up, layout: rowsLayout},
 	}, false, mem)
-	if s > fewTokens {
+	if !m.in.few {
 		return m
 	}
 	// Long tasks first: each has gate rows in one stretch and then some of up, and
@@ -98,7 +98,7 @@ func (u *unit) newMLP(c *devices.Call, mem *scratch) *mlp {
 }
 
 func (m *mlp) phases() []host.Phase {
-	if m.in.s > fewTokens {
+	if !m.in.few {
 		return m.in.phases()
 	}
 	return []host.Phase{
@@ -120,8 +120,10 @@ func (m *mlp) prepare(t, _ int) {
 // The others are set to zero, which gives the same product unless they are not
 // numbers: then all are computed.
 func (m *mlp) gateUp(task, worker int) {
-	l, tasks := m.in, len(m.tasks)-1
-	t, r0, r1 := task/tasks, m.tasks[task%tasks], m.tasks[task%tasks+1]
+	l := m.in
+	// Tokens follow each other through the same rows, which are in a cache then.
+	t, part := task%l.s, task/l.s
+	r0, r1 := m.tasks[part], m.tasks[part+1]
 	g, up := &l.products[0], &l.products[1]
 	q, sum, acc := l.q[t*l.k:(t+1)*l.k], l.sums[t], l.accs[worker]
 	gate, ups := m.down.gate[t*m.n+r0:t*m.n+r1], m.down.up[t*m.n+r0:t*m.n+r1]
@@ -150,7 +152,7 @@ func (m *mlp) gateUp(task, worker int) {
 // unread is the bytes of weights that no token of the last run needed. Tokens are
 // taken one after the other, so what several need counts as often.
 func (m *mlp) unread() int {
-	if m.in.s > fewTokens {
+	if !m.in.few {
 		return 0
 	}
 	rows := m.n

@@ -76,7 +76,7 @@ func (u *unit) newGLUDown(c *devices.Call, down int, mem *scratch) *gluDown {
 	d.q = part[int8](mem, d.s*d.k)
 	d.scales = part[float32](mem, d.s)
 	d.rows = parts[float32](mem, u.threads, d.k)
-	if d.s > fewTokens {
+	if !d.few {
 		return d
 	}
 	n := d.products[0].n
@@ -108,7 +108,7 @@ func (d *gluDown) quantize(t, worker int) {
 }
 
 func (d *gluDown) phases() []host.Phase {
-	if d.s > fewTokens {
+	if !d.few {
 		size := max(1, taskElements/max(d.k, 1))
 		return []host.Phase{
 			{Tasks: ceilDiv(d.s, size), Run: func(task, worker int) {
@@ -132,7 +132,7 @@ func (d *gluDown) phases() []host.Phase {
 // unread is the bytes of weights that no token of the last run needed. Tokens are
 // taken one after the other, so what several need counts as often.
 func (d *gluDown) unread() int {
-	if d.s > fewTokens {
+	if !d.few {
 		return 0
 	}
 	read := 0
