@@ -145,13 +145,13 @@ const (
 	gemmTaskRows  = 64       // unpacked at a time
 	gemmTokens    = 252      // most tokens in a tile: a multiple of the kernels' 6 and 12
 	panelTaskRows = 128      // made into panels by one task
-	fewTokens     = 4        // up to here the packed weights are read per token; 3 on AVX2
+	fewTokens     = 16       // up to here the packed weights are read per token, if that is faster
 )
 
 // newLinear lays out products of s tokens and k columns: tiles and scratch.
 func (u *unit) newLinear(s, k int, ps []product, plain bool, mem *scratch) *linear {
 	l := &linear{isa: u.isa, s: s, k: k, products: ps, plain: plain}
-	l.few = !plain && (s < fewTokens || s == fewTokens && u.isa != asm.AVX2)
+	l.few = !plain && s <= min(fewTokens, u.isa.GEMVTokens())
 	tokens := max(l.s, 1)
 	rows := gemmTaskRows
 	if l.few {

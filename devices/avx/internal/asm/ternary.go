@@ -104,7 +104,7 @@ func (isa ISA) TernaryGEMM(acc []int32, packed []byte, q []int8, qsums []int32, 
 		panic("asm: token range out of bounds")
 	}
 	acc, q, qsums = acc[:m*n], q[:m*k], qsums[:m]
-	if t1-t0 <= isa.gemvTokens() || k == 0 {
+	if t1-t0 <= isa.GEMVTokens() || k == 0 {
 		// Few tokens do not repay unpacking. Blocks of rows that fit the cache
 		// keep the matrix from being read once per token.
 		step := max(PanelRows, (128<<10)/max(panelBytes(k), 1)*PanelRows)
@@ -118,14 +118,16 @@ func (isa ISA) TernaryGEMM(acc []int32, packed []byte, q []int8, qsums []int32, 
 	isa.ternaryGEMM(acc, packed[:PackedBytes(n, k)], q, qsums, n, k, r0, r1, t0, t1, scratch[:TernaryScratch(k)])
 }
 
-// gemvTokens is the largest number of tokens for which repeating the vector
+// GEMVTokens is the largest number of tokens for which repeating the vector
 // kernel beats unpacking; Generic always repeats.
-func (isa ISA) gemvTokens() int {
+func (isa ISA) GEMVTokens() int {
 	switch isa {
 	case Generic:
 		return 1 << 30
 	case AVX2:
 		return 3
+	case AVX512:
+		return 16
 	}
 	return 4
 }
