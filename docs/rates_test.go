@@ -19,7 +19,7 @@ func TestRatesAreMeasured(t *testing.T) {
 	}
 	sort.Strings(files)
 	var b strings.Builder
-	b.WriteString("| instructions | threads | | trit | bitnet.cpp | ik_llama.cpp | trit over the better |\n|---|---|---|---|---|---|---|\n")
+	b.WriteString("| machine | instructions | threads | | trit | bitnet.cpp | ik_llama.cpp | trit over the better |\n|---|---|---|---|---|---|---|---|\n")
 	for _, f := range files {
 		if err := rateRows(&b, f); err != nil {
 			t.Fatalf("%s: %v", f, err)
@@ -110,9 +110,13 @@ func rateRows(b *strings.Builder, file string) error {
 	if err := json.Unmarshal(data, &r); err != nil {
 		return err
 	}
+	machine := map[string]string{"zen4": "Zen 4", "xeon": "Xeon"}[strings.Split(filepath.Base(file), "-")[1]]
+	if machine == "" {
+		return fmt.Errorf("its name says no machine")
+	}
 	for _, run := range r.Runs {
 		for _, res := range run.Results {
-			best, cells := 0.0, map[string]string{"bitnet": "–", "ik": "–"}
+			best, cells := 0.0, map[string]string{"bit": "–", "ik": "–"}
 			for _, o := range run.Others {
 				rates := append([]float64(nil), o.Rates[res.Test]...)
 				if len(rates) == 0 {
@@ -129,7 +133,7 @@ func rateRows(b *strings.Builder, file string) error {
 			if best == 0 {
 				continue
 			}
-			fmt.Fprintf(b, "| %s | %d | %s | %.1f | %s | %s | %.2f × |\n", strings.ToUpper(r.Device), run.Threads, testInWords(res.Test, r.Whole), res.Rate, cells["bitnet"], cells["ik"], res.Rate/best)
+			fmt.Fprintf(b, "| %s | %s | %d | %s | %.1f | %s | %s | %.2f × |\n", machine, strings.ToUpper(r.Device), run.Threads, testInWords(res.Test, r.Whole), res.Rate, cells["bit"], cells["ik"], res.Rate/best)
 		}
 	}
 	return nil
@@ -139,6 +143,9 @@ func rateRows(b *strings.Builder, file string) error {
 func testInWords(test string, whole bool) string {
 	if n, ok := strings.CutPrefix(test, "pp"); ok {
 		return "prompt of " + n
+	}
+	if _, depth, ok := strings.Cut(test, " @ d"); ok {
+		return "decode at depth " + depth
 	}
 	if whole {
 		return "decode, whole head (bf16; f16)"
