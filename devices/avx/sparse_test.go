@@ -23,7 +23,6 @@ func TestGLUDownIsItsParts(t *testing.T) {
 	if !dev.Has("avx512") || !dev.Has("avx512vnni") {
 		t.Skip("the kernel needs avx512 and avx512vnni")
 	}
-	ctx := context.Background()
 	for _, shape := range [][2]int{{300, 700}, {64, 4100}, {513, 2100}, {5, 33}} {
 		n, k := shape[0], shape[1]
 		attrs := bitlinear.NormQuantAttrs{Eps: 1e-5, Bits: 8, Round: "even"}
@@ -61,29 +60,13 @@ func TestGLUDownIsItsParts(t *testing.T) {
 		one, two := start(t, dev, build(true), params), start(t, dev, build(false), params)
 		for _, tokens := range []int{1, 2, 3, 40} {
 			gate, up, res := f32s(tokens, k), f32s(tokens, k), f32s(tokens, n)
-			for _, run := range []*runtime.Run{one, two} {
-				for name, x := range map[string]graph.Tensor{"gate": gate, "up": up, "res": res} {
-					h, err := run.Program().Input(name)
-					if err != nil {
-						t.Fatal(err)
-					}
-					run.Set(h, x)
-				}
-				if err := run.Step(ctx, tokens); err != nil {
-					t.Fatal(err)
-				}
-			}
-			output := func(run *runtime.Run, i int) graph.Tensor {
-				x, err := run.Output(ctx, i)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return x
-			}
-			if got, want := output(one, 0), output(two, 0); !bytes.Equal(got.Data, want.Data) {
+			inputs := map[string]graph.Tensor{"gate": gate, "up": up, "res": res}
+			step(t, one, inputs, tokens)
+			step(t, two, inputs, tokens)
+			if got, want := output(t, one, 0), output(t, two, 0); !bytes.Equal(got.Data, want.Data) {
 				t.Errorf("%dx%d, %d tokens: the fused op gives other bits than its parts", n, k, tokens)
 			}
-			checkSkipped(t, one.Skipped(), output(two, 1).I8(), n, k, tokens)
+			checkSkipped(t, one.Skipped(), output(t, two, 1).I8(), n, k, tokens)
 		}
 	}
 }
@@ -95,7 +78,6 @@ func TestMLPIsItsParts(t *testing.T) {
 	if !dev.Has("avx512") || !dev.Has("avx512vnni") {
 		t.Skip("the kernel needs avx512 and avx512vnni")
 	}
-	ctx := context.Background()
 	for _, shape := range [][3]int{{300, 700, 256}, {64, 1100, 300}, {33, 2100, 512}, {5, 33, 7}} {
 		out, n, k := shape[0], shape[1], shape[2]
 		attrs := bitlinear.NormQuantAttrs{Eps: 1e-5, Bits: 8, Round: "even"}
@@ -146,31 +128,14 @@ func TestMLPIsItsParts(t *testing.T) {
 					s.F32()[i] = 20 + r.Float32()
 				}
 				inputs := map[string]graph.Tensor{"q": q, "s": s, "scale": graph.FromF32([]float32{scale}), "res": f32s(tokens, out)}
-				for _, run := range []*runtime.Run{one, two} {
-					for name, x := range inputs {
-						h, err := run.Program().Input(name)
-						if err != nil {
-							t.Fatal(err)
-						}
-						run.Set(h, x)
-					}
-					if err := run.Step(ctx, tokens); err != nil {
-						t.Fatal(err)
-					}
-				}
-				output := func(run *runtime.Run, i int) graph.Tensor {
-					x, err := run.Output(ctx, i)
-					if err != nil {
-						t.Fatal(err)
-					}
-					return x
-				}
+				step(t, one, inputs, tokens)
+				step(t, two, inputs, tokens)
 				equal := func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) || a != a && b != b }
-				if got, want := output(one, 0), output(two, 0); !slices.EqualFunc(got.F32(), want.F32(), equal) {
+				if got, want := output(t, one, 0), output(t, two, 0); !slices.EqualFunc(got.F32(), want.F32(), equal) {
 					t.Errorf("%v, %d tokens, scale %g: the fused op gives other bits than its parts", shape, tokens, scale)
 				}
 				rows := 0
-				for _, v := range output(two, 1).F32() {
+				for _, v := range output(t, two, 1).F32() {
 					if !(v > 0) {
 						rows++
 					}
@@ -204,6 +169,30 @@ func checkSkipped(t *testing.T, skipped int, codes []int8, n, k, tokens int) {
 	if skipped > most || skipped < least || tokens == 1 && skipped < all/3 {
 		t.Errorf("%dx%d, %d tokens, %d codes in use: %d of %d bytes left unread", n, k, tokens, used, skipped, all)
 	}
+}
+
+// step runs one step with these inputs.
+func step(t *testing.T, run *runtime.Run, inputs map[string]graph.Tensor, tokens int) {
+	t.Helper()
+	for name, x := range inputs {
+		h, err := run.Program().Input(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run.Set(h, x)
+	}
+	if err := run.Step(context.Background(), tokens); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func output(t *testing.T, run *runtime.Run, i int) graph.Tensor {
+	t.Helper()
+	x, err := run.Output(context.Background(), i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
 }
 
 func start(t *testing.T, dev devices.Device, g *graph.Graph, params runtime.Tensors) *runtime.Run {

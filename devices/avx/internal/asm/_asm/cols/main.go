@@ -30,15 +30,6 @@ func main() {
 	Generate()
 }
 
-func dword(v uint32) (z reg.VecVirtual) {
-	r, x := GP32(), XMM()
-	MOVL(U32(v), r)
-	VMOVD(r, x)
-	z = ZMM()
-	VPBROADCASTD(x, z)
-	return z
-}
-
 func nonzero() {
 	emit.Func("nonzeroAVX512", "func(offs *uint32, codes, q *int8, groups int, first, stride uint32) int",
 		"nonzeroAVX512 appends to offs and codes, for each q[i] of 16·groups that is not",
@@ -109,7 +100,7 @@ func gemv() {
 		fmt.Sprintf("of 4·quads columns at the byte offsets offs, of which %d more may be asked for.", ahead))
 	acc, w, lines := emit.Ptr("acc"), emit.Ptr("w"), emit.Ptr("lines")
 	offs, codes, quads := emit.Ptr("offs"), emit.Ptr("codes"), emit.Ptr("quads")
-	low, high := dword(0x03030303), dword(0x0c0c0c0c)
+	low, high := emit.Dwords(0x03030303), emit.Dwords(0x0c0c0c0c)
 
 	{ // The first columns have nobody to ask for them.
 		l, p := GP64(), GP64()
@@ -234,7 +225,7 @@ func unpack(z int) {
 		fmt.Sprintf("%s writes rows %d to %d of a line of 4·quads columns, stride bytes apart,", name, 64*z, 64*z+63),
 		"a byte a weight, as four panels, ldd bytes apart, for the tiles.")
 	dst, ldd, src, stride, quads := emit.Ptr("dst"), emit.Ptr("ldd"), emit.Ptr("src"), emit.Ptr("stride"), emit.Ptr("quads")
-	low := dword(0x03030303)
+	low := emit.Dwords(0x03030303)
 	out := emit.NewRows(dst, ldd, 4)
 	in := emit.NewRows(src, stride, 4)
 	far, step := GP64(), GP64() // eight quads ahead

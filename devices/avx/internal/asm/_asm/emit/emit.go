@@ -27,6 +27,16 @@ func Ptr(name string) reg.GPVirtual {
 	return r
 }
 
+// Dwords is a ZMM register with v in every doubleword.
+func Dwords(v uint32) (z reg.VecVirtual) {
+	r, x := GP32(), XMM()
+	MOVL(U32(v), r)
+	VMOVD(r, x)
+	z = ZMM()
+	VPBROADCASTD(x, z)
+	return z
+}
+
 // Address is where an argument or result of a plain type lies.
 func Address(c gotypes.Component) Mem {
 	basic, err := c.Resolve()

@@ -28,15 +28,6 @@ func main() {
 	Generate()
 }
 
-func dword(v uint32) (z reg.VecVirtual) {
-	r, x := GP32(), XMM()
-	MOVL(U32(v), r)
-	VMOVD(r, x)
-	z = ZMM()
-	VPBROADCASTD(x, z)
-	return z
-}
-
 // gemv prefetches into the L2 cache: the L1 cache waits for too few lines at once.
 // It takes a line of many rows, then their next lines, and asks for lines to come in
 // that order: from walks along a row the processor would guess lines beyond its end.
@@ -46,7 +37,7 @@ func gemv() {
 		fmt.Sprintf("byte offsets offs, of which %d more may be asked for. sums has room for 16·%d.", ahead, ahead))
 	acc, w, offs, quads, q := emit.Ptr("acc"), emit.Ptr("w"), emit.Ptr("offs"), emit.Ptr("quads"), emit.Ptr("q")
 	sums := emit.Ptr("sums")
-	low := dword(0x03030303)
+	low := emit.Dwords(0x03030303)
 
 	{ // The first rows have nobody to ask for them.
 		lines, p := GP64(), GP64()
@@ -174,7 +165,7 @@ func unpack() {
 		"unpackRowsAVX512 writes 16 rows of lines lines, stride bytes apart, a byte a weight,",
 		"as one panel for the tiles.")
 	dst, src, stride := emit.Ptr("dst"), emit.Ptr("src"), emit.Ptr("stride")
-	low := dword(0x03030303)
+	low := emit.Dwords(0x03030303)
 	in := emit.NewRows(src, stride, 12)
 	rest := GP64() // rows 12 to 15
 	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, rest)
