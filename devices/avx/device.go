@@ -62,7 +62,7 @@ func Device(o Options) (*host.Device, error) {
 		c.Kernels, c.Layouts = u.kernels(), u.layouts()
 	} else {
 		c.Kernels = unit(asm.AVX512, "avx512", "avx512vnni").wideKernels()
-		c.Kernels = append(c.Kernels, unit(asm.AVXVNNI, "avxvnni").linearKernels()...)
+		c.Kernels = append(c.Kernels, unit(asm.AVXVNNI, "avxvnni").productKernels()...)
 		u := unit(asm.AVX2, "avx2", "fma", "f16c")
 		c.Kernels, c.Layouts = append(c.Kernels, u.kernels()...), u.layouts()
 	}

@@ -11,12 +11,8 @@ import (
 )
 
 // sparseKernels are products with activations that are zero in many places: for
-// few tokens only the columns that meet something else are read. There is none
-// for AVX2, where the op becomes its parts.
+// few tokens only the columns that meet something else are read.
 func (u *unit) sparseKernels() []devices.Kernel {
-	if u.isa != asm.AVX512 && u.isa != asm.Generic {
-		return nil
-	}
 	return []devices.Kernel{u.row(devices.Kernel{
 		Name:    "fused.relu2_glu_down." + string(colsLayout),
 		Op:      bitlinear.GLUDownOp.OpDef,

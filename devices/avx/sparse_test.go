@@ -15,14 +15,16 @@ import (
 	"github.com/trit-ml/trit/runtime"
 )
 
-// TestGLUDownIsItsParts runs the fused op and its parts on one device and demands
+// TestGLUDownIsItsParts runs the fused op and its parts on one instruction set and demands
 // the same bits, for few tokens and many; and that few tokens leave weights
 // unread as far as their codes are zero.
 func TestGLUDownIsItsParts(t *testing.T) {
-	dev := newDevice(t, Options{Threads: 2})
-	if !dev.Has("avx512") || !dev.Has("avx512vnni") {
-		t.Skip("the kernel needs avx512 and avx512vnni")
+	for _, o := range everyISA {
+		t.Run("off="+o.Off, func(t *testing.T) { gluDownIsItsParts(t, newDevice(t, o)) })
 	}
+}
+
+func gluDownIsItsParts(t *testing.T, dev devices.Device) {
 	for _, shape := range [][2]int{{300, 700}, {64, 4100}, {513, 2100}, {5, 33}} {
 		n, k := shape[0], shape[1]
 		attrs := bitlinear.NormQuantAttrs{Eps: 1e-5, Bits: 8, Round: "even"}
@@ -74,10 +76,12 @@ func TestGLUDownIsItsParts(t *testing.T) {
 // TestMLPIsItsParts does the same for a whole feed-forward layer, also with a scale
 // of up that makes zero times up something else than zero.
 func TestMLPIsItsParts(t *testing.T) {
-	dev := newDevice(t, Options{Threads: 2})
-	if !dev.Has("avx512") || !dev.Has("avx512vnni") {
-		t.Skip("the kernel needs avx512 and avx512vnni")
+	for _, o := range everyISA {
+		t.Run("off="+o.Off, func(t *testing.T) { mlpIsItsParts(t, newDevice(t, o)) })
 	}
+}
+
+func mlpIsItsParts(t *testing.T, dev devices.Device) {
 	for _, shape := range [][3]int{{300, 700, 256}, {64, 1100, 300}, {33, 2100, 512}, {5, 33, 7}} {
 		out, n, k := shape[0], shape[1], shape[2]
 		attrs := bitlinear.NormQuantAttrs{Eps: 1e-5, Bits: 8, Round: "even"}

@@ -38,13 +38,17 @@ func (u *unit) kernels() []devices.Kernel {
 	return ks
 }
 
+// productKernels are the rows whose tiles multiply ternary weights.
+func (u *unit) productKernels() []devices.Kernel {
+	return append(u.linearKernels(), u.sparseKernels()...)
+}
+
 // wideKernels are the rows that gain from AVX-512; the others run their AVX2
 // form on every machine.
 func (u *unit) wideKernels() []devices.Kernel {
-	ks := append(u.linearKernels(), u.gemmKernels()...)
+	ks := append(u.productKernels(), u.gemmKernels()...)
 	ks = append(ks, u.attendKernels()...)
 	ks = append(ks, u.screenKernels()...)
-	ks = append(ks, u.sparseKernels()...)
 	return append(ks, u.attentionKernels()...)
 }
 

@@ -274,6 +274,387 @@ finish_end:
 	VZEROUPPER
 	RET
 
+// func gemvColsAVX2(acc *int32, w *byte, lines int, offs *uint32, codes *int8, quads int)
+// Requires: AVX, AVX2, CMOV, MMX+
+TEXT ·gemvColsAVX2(SB), NOSPLIT, $0-48
+	MOVQ         w+8(FP), AX
+	MOVQ         offs+24(FP), CX
+	MOVQ         codes+32(FP), DX
+	MOVQ         quads+40(FP), BX
+	MOVL         $0x03030303, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x0c0c0c0c, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         lines+16(FP), SI
+	MOVQ         AX, DI
+	TESTQ        SI, SI
+	JZ           first_line_end
+
+first_line:
+	MOVQ  $0x00000040, R8
+	TESTQ R8, R8
+	JZ    first_end
+
+first:
+	MOVL       -4(CX)(R8*4), R9
+	PREFETCHT1 (DI)(R9*1)
+	DECQ       R8
+	JNZ        first
+
+first_end:
+	ADDQ $0x40, DI
+	DECQ SI
+	JNZ  first_line
+
+first_line_end:
+chunk:
+	MOVQ    $0x00000010, SI
+	CMPQ    BX, SI
+	CMOVQLT BX, SI
+	MOVQ    lines+16(FP), DI
+	MOVQ    acc+0(FP), R8
+	MOVQ    AX, R9
+
+line:
+	MOVQ CX, R10
+	MOVQ DX, R11
+	MOVQ SI, R12
+
+half0:
+	MOVQ    $0x00000008, R13
+	CMPQ    R12, R13
+	CMOVQLT R12, R13
+	SUBQ    R13, R12
+	VPXOR   Y2, Y2, Y2
+	VPXOR   Y3, Y3, Y3
+	VPXOR   Y4, Y4, Y4
+	VPXOR   Y5, Y5, Y5
+	VPXOR   Y6, Y6, Y6
+	VPXOR   Y7, Y7, Y7
+	VPXOR   Y8, Y8, Y8
+	VPXOR   Y9, Y9, Y9
+
+half0_quad:
+	MOVL         256(R10), R14
+	PREFETCHT1   (R9)(R14*1)
+	MOVL         260(R10), R14
+	PREFETCHT1   (R9)(R14*1)
+	MOVL         264(R10), R14
+	PREFETCHT1   (R9)(R14*1)
+	MOVL         268(R10), R14
+	PREFETCHT1   (R9)(R14*1)
+	MOVL         (R10), R14
+	VMOVDQU      (R9)(R14*1), Y10
+	MOVL         4(R10), R14
+	VMOVDQU      (R9)(R14*1), Y11
+	VPBROADCASTW (R11), Y13
+	VPUNPCKLBW   Y11, Y10, Y12
+	VPUNPCKHBW   Y11, Y10, Y10
+	VPAND        Y0, Y12, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y2, Y2
+	VPAND        Y1, Y12, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y3, Y3
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        Y0, Y12, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y4, Y4
+	VPAND        Y1, Y12, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y5, Y5
+	VPAND        Y0, Y10, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y6, Y6
+	VPAND        Y1, Y10, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y7, Y7
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        Y0, Y10, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y8, Y8
+	VPAND        Y1, Y10, Y10
+	VPMADDUBSW   Y13, Y10, Y10
+	VPADDW       Y10, Y9, Y9
+	MOVL         8(R10), R14
+	VMOVDQU      (R9)(R14*1), Y10
+	MOVL         12(R10), R14
+	VMOVDQU      (R9)(R14*1), Y11
+	VPBROADCASTW 2(R11), Y13
+	VPUNPCKLBW   Y11, Y10, Y12
+	VPUNPCKHBW   Y11, Y10, Y10
+	VPAND        Y0, Y12, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y2, Y2
+	VPAND        Y1, Y12, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y3, Y3
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        Y0, Y12, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y4, Y4
+	VPAND        Y1, Y12, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y5, Y5
+	VPAND        Y0, Y10, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y6, Y6
+	VPAND        Y1, Y10, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y7, Y7
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        Y0, Y10, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y8, Y8
+	VPAND        Y1, Y10, Y10
+	VPMADDUBSW   Y13, Y10, Y10
+	VPADDW       Y10, Y9, Y9
+	ADDQ         $0x10, R10
+	ADDQ         $0x04, R11
+	DECQ         R13
+	JNZ          half0_quad
+	VPUNPCKLWD   Y2, Y2, Y10
+	VPSRAD       $0x10, Y10, Y10
+	VPADDD       (R8), Y10, Y10
+	VMOVDQU      Y10, (R8)
+	VPUNPCKHWD   Y2, Y2, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       256(R8), Y2, Y2
+	VMOVDQU      Y2, 256(R8)
+	VPSRAW       $0x02, Y3, Y3
+	VPUNPCKLWD   Y3, Y3, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       64(R8), Y2, Y2
+	VMOVDQU      Y2, 64(R8)
+	VPUNPCKHWD   Y3, Y3, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       320(R8), Y2, Y2
+	VMOVDQU      Y2, 320(R8)
+	VPUNPCKLWD   Y4, Y4, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       128(R8), Y2, Y2
+	VMOVDQU      Y2, 128(R8)
+	VPUNPCKHWD   Y4, Y4, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       384(R8), Y2, Y2
+	VMOVDQU      Y2, 384(R8)
+	VPSRAW       $0x02, Y5, Y5
+	VPUNPCKLWD   Y5, Y5, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       192(R8), Y2, Y2
+	VMOVDQU      Y2, 192(R8)
+	VPUNPCKHWD   Y5, Y5, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       448(R8), Y2, Y2
+	VMOVDQU      Y2, 448(R8)
+	VPUNPCKLWD   Y6, Y6, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       512(R8), Y2, Y2
+	VMOVDQU      Y2, 512(R8)
+	VPUNPCKHWD   Y6, Y6, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       768(R8), Y2, Y2
+	VMOVDQU      Y2, 768(R8)
+	VPSRAW       $0x02, Y7, Y7
+	VPUNPCKLWD   Y7, Y7, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       576(R8), Y2, Y2
+	VMOVDQU      Y2, 576(R8)
+	VPUNPCKHWD   Y7, Y7, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       832(R8), Y2, Y2
+	VMOVDQU      Y2, 832(R8)
+	VPUNPCKLWD   Y8, Y8, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       640(R8), Y2, Y2
+	VMOVDQU      Y2, 640(R8)
+	VPUNPCKHWD   Y8, Y8, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       896(R8), Y2, Y2
+	VMOVDQU      Y2, 896(R8)
+	VPSRAW       $0x02, Y9, Y9
+	VPUNPCKLWD   Y9, Y9, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       704(R8), Y2, Y2
+	VMOVDQU      Y2, 704(R8)
+	VPUNPCKHWD   Y9, Y9, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       960(R8), Y2, Y2
+	VMOVDQU      Y2, 960(R8)
+	TESTQ        R12, R12
+	JNZ          half0
+	MOVQ         CX, R10
+	MOVQ         DX, R11
+	MOVQ         SI, R12
+
+half1:
+	MOVQ    $0x00000008, R13
+	CMPQ    R12, R13
+	CMOVQLT R12, R13
+	SUBQ    R13, R12
+	VPXOR   Y2, Y2, Y2
+	VPXOR   Y3, Y3, Y3
+	VPXOR   Y4, Y4, Y4
+	VPXOR   Y5, Y5, Y5
+	VPXOR   Y6, Y6, Y6
+	VPXOR   Y7, Y7, Y7
+	VPXOR   Y8, Y8, Y8
+	VPXOR   Y9, Y9, Y9
+
+half1_quad:
+	MOVL         (R10), R14
+	VMOVDQU      32(R9)(R14*1), Y10
+	MOVL         4(R10), R14
+	VMOVDQU      32(R9)(R14*1), Y11
+	VPBROADCASTW (R11), Y13
+	VPUNPCKLBW   Y11, Y10, Y12
+	VPUNPCKHBW   Y11, Y10, Y10
+	VPAND        Y0, Y12, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y2, Y2
+	VPAND        Y1, Y12, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y3, Y3
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        Y0, Y12, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y4, Y4
+	VPAND        Y1, Y12, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y5, Y5
+	VPAND        Y0, Y10, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y6, Y6
+	VPAND        Y1, Y10, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y7, Y7
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        Y0, Y10, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y8, Y8
+	VPAND        Y1, Y10, Y10
+	VPMADDUBSW   Y13, Y10, Y10
+	VPADDW       Y10, Y9, Y9
+	MOVL         8(R10), R14
+	VMOVDQU      32(R9)(R14*1), Y10
+	MOVL         12(R10), R14
+	VMOVDQU      32(R9)(R14*1), Y11
+	VPBROADCASTW 2(R11), Y13
+	VPUNPCKLBW   Y11, Y10, Y12
+	VPUNPCKHBW   Y11, Y10, Y10
+	VPAND        Y0, Y12, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y2, Y2
+	VPAND        Y1, Y12, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y3, Y3
+	VPSRLW       $0x04, Y12, Y12
+	VPAND        Y0, Y12, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y4, Y4
+	VPAND        Y1, Y12, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y5, Y5
+	VPAND        Y0, Y10, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y6, Y6
+	VPAND        Y1, Y10, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y7, Y7
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        Y0, Y10, Y11
+	VPMADDUBSW   Y13, Y11, Y11
+	VPADDW       Y11, Y8, Y8
+	VPAND        Y1, Y10, Y10
+	VPMADDUBSW   Y13, Y10, Y10
+	VPADDW       Y10, Y9, Y9
+	ADDQ         $0x10, R10
+	ADDQ         $0x04, R11
+	DECQ         R13
+	JNZ          half1_quad
+	VPUNPCKLWD   Y2, Y2, Y10
+	VPSRAD       $0x10, Y10, Y10
+	VPADDD       32(R8), Y10, Y10
+	VMOVDQU      Y10, 32(R8)
+	VPUNPCKHWD   Y2, Y2, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       288(R8), Y2, Y2
+	VMOVDQU      Y2, 288(R8)
+	VPSRAW       $0x02, Y3, Y3
+	VPUNPCKLWD   Y3, Y3, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       96(R8), Y2, Y2
+	VMOVDQU      Y2, 96(R8)
+	VPUNPCKHWD   Y3, Y3, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       352(R8), Y2, Y2
+	VMOVDQU      Y2, 352(R8)
+	VPUNPCKLWD   Y4, Y4, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       160(R8), Y2, Y2
+	VMOVDQU      Y2, 160(R8)
+	VPUNPCKHWD   Y4, Y4, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       416(R8), Y2, Y2
+	VMOVDQU      Y2, 416(R8)
+	VPSRAW       $0x02, Y5, Y5
+	VPUNPCKLWD   Y5, Y5, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       224(R8), Y2, Y2
+	VMOVDQU      Y2, 224(R8)
+	VPUNPCKHWD   Y5, Y5, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       480(R8), Y2, Y2
+	VMOVDQU      Y2, 480(R8)
+	VPUNPCKLWD   Y6, Y6, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       544(R8), Y2, Y2
+	VMOVDQU      Y2, 544(R8)
+	VPUNPCKHWD   Y6, Y6, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       800(R8), Y2, Y2
+	VMOVDQU      Y2, 800(R8)
+	VPSRAW       $0x02, Y7, Y7
+	VPUNPCKLWD   Y7, Y7, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       608(R8), Y2, Y2
+	VMOVDQU      Y2, 608(R8)
+	VPUNPCKHWD   Y7, Y7, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       864(R8), Y2, Y2
+	VMOVDQU      Y2, 864(R8)
+	VPUNPCKLWD   Y8, Y8, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       672(R8), Y2, Y2
+	VMOVDQU      Y2, 672(R8)
+	VPUNPCKHWD   Y8, Y8, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       928(R8), Y2, Y2
+	VMOVDQU      Y2, 928(R8)
+	VPSRAW       $0x02, Y9, Y9
+	VPUNPCKLWD   Y9, Y9, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       736(R8), Y2, Y2
+	VMOVDQU      Y2, 736(R8)
+	VPUNPCKHWD   Y9, Y9, Y2
+	VPSRAD       $0x10, Y2, Y2
+	VPADDD       992(R8), Y2, Y2
+	VMOVDQU      Y2, 992(R8)
+	TESTQ        R12, R12
+	JNZ          half1
+	ADDQ         $0x00000400, R8
+	ADDQ         $0x40, R9
+	DECQ         DI
+	JNZ          line
+	MOVQ         R10, CX
+	MOVQ         R11, DX
+	SUBQ         SI, BX
+	JNZ          chunk
+	VZEROUPPER
+	RET
+
 // func unpackColsAVX512z0(dst *byte, ldd int, src *byte, stride int, quads int)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
 TEXT ·unpackColsAVX512z0(SB), NOSPLIT, $0-40
@@ -498,6 +879,314 @@ quad:
 	VPSRLW     $0x06, Z1, Z1
 	VPANDQ     Z0, Z1, Z1
 	VMOVDQU64  Z1, (DI)
+	ADDQ       R10, DX
+	ADDQ       R10, R8
+	ADDQ       R10, R9
+	ADDQ       $0x00000040, AX
+	ADDQ       $0x00000040, DI
+	DECQ       SI
+	JNZ        quad
+
+quad_end:
+	VZEROUPPER
+	RET
+
+// func unpackColsAVX2z0(dst *byte, ldd int, src *byte, stride int, quads int)
+// Requires: AVX, AVX2, MMX+
+TEXT ·unpackColsAVX2z0(SB), NOSPLIT, $0-40
+	MOVQ         dst+0(FP), AX
+	MOVQ         ldd+8(FP), CX
+	MOVQ         src+16(FP), DX
+	MOVQ         stride+24(FP), BX
+	MOVQ         quads+32(FP), SI
+	MOVL         $0x03030303, DI
+	VMOVD        DI, X0
+	VPBROADCASTD X0, Y0
+	LEAQ         (AX)(CX*2), DI
+	ADDQ         CX, DI
+	LEAQ         (DX)(BX*2), R8
+	ADDQ         BX, R8
+	MOVQ         BX, R9
+	SHLQ         $0x05, R9
+	MOVQ         BX, R10
+	SHLQ         $0x02, R10
+	ADDQ         DX, R9
+	LEAQ         (BX)(BX*2), R11
+	TESTQ        SI, SI
+	JZ           quad_end
+
+quad:
+	VMOVDQU    (DX), Y1
+	PREFETCHT0 (R9)
+	VMOVDQU    (DX)(BX*1), Y2
+	PREFETCHT0 (R9)(BX*1)
+	VMOVDQU    (DX)(BX*2), Y3
+	PREFETCHT0 (R9)(BX*2)
+	VMOVDQU    (R8), Y4
+	PREFETCHT0 (R9)(R11*1)
+	VPUNPCKLBW Y2, Y1, Y1
+	VPUNPCKLBW Y4, Y3, Y2
+	VPUNPCKLWD Y2, Y1, Y1
+	VPAND      Y0, Y1, Y2
+	VMOVDQU    Y2, (AX)
+	VPSRLW     $0x02, Y1, Y2
+	VPAND      Y0, Y2, Y2
+	VMOVDQU    Y2, (AX)(CX*1)
+	VPSRLW     $0x04, Y1, Y2
+	VPAND      Y0, Y2, Y2
+	VMOVDQU    Y2, (AX)(CX*2)
+	VPSRLW     $0x06, Y1, Y1
+	VPAND      Y0, Y1, Y1
+	VMOVDQU    Y1, (DI)
+	VMOVDQU    32(DX), Y1
+	VMOVDQU    32(DX)(BX*1), Y2
+	VMOVDQU    32(DX)(BX*2), Y3
+	VMOVDQU    32(R8), Y4
+	VPUNPCKLBW Y2, Y1, Y1
+	VPUNPCKLBW Y4, Y3, Y2
+	VPUNPCKLWD Y2, Y1, Y1
+	VPAND      Y0, Y1, Y2
+	VMOVDQU    Y2, 32(AX)
+	VPSRLW     $0x02, Y1, Y2
+	VPAND      Y0, Y2, Y2
+	VMOVDQU    Y2, 32(AX)(CX*1)
+	VPSRLW     $0x04, Y1, Y2
+	VPAND      Y0, Y2, Y2
+	VMOVDQU    Y2, 32(AX)(CX*2)
+	VPSRLW     $0x06, Y1, Y1
+	VPAND      Y0, Y1, Y1
+	VMOVDQU    Y1, 32(DI)
+	ADDQ       R10, DX
+	ADDQ       R10, R8
+	ADDQ       R10, R9
+	ADDQ       $0x00000040, AX
+	ADDQ       $0x00000040, DI
+	DECQ       SI
+	JNZ        quad
+
+quad_end:
+	VZEROUPPER
+	RET
+
+// func unpackColsAVX2z1(dst *byte, ldd int, src *byte, stride int, quads int)
+// Requires: AVX, AVX2, MMX+
+TEXT ·unpackColsAVX2z1(SB), NOSPLIT, $0-40
+	MOVQ         dst+0(FP), AX
+	MOVQ         ldd+8(FP), CX
+	MOVQ         src+16(FP), DX
+	MOVQ         stride+24(FP), BX
+	MOVQ         quads+32(FP), SI
+	MOVL         $0x03030303, DI
+	VMOVD        DI, X0
+	VPBROADCASTD X0, Y0
+	LEAQ         (AX)(CX*2), DI
+	ADDQ         CX, DI
+	LEAQ         (DX)(BX*2), R8
+	ADDQ         BX, R8
+	MOVQ         BX, R9
+	SHLQ         $0x05, R9
+	MOVQ         BX, R10
+	SHLQ         $0x02, R10
+	ADDQ         DX, R9
+	LEAQ         (BX)(BX*2), R11
+	TESTQ        SI, SI
+	JZ           quad_end
+
+quad:
+	VMOVDQU    (DX), Y1
+	PREFETCHT0 (R9)
+	VMOVDQU    (DX)(BX*1), Y2
+	PREFETCHT0 (R9)(BX*1)
+	VMOVDQU    (DX)(BX*2), Y3
+	PREFETCHT0 (R9)(BX*2)
+	VMOVDQU    (R8), Y4
+	PREFETCHT0 (R9)(R11*1)
+	VPUNPCKLBW Y2, Y1, Y1
+	VPUNPCKLBW Y4, Y3, Y2
+	VPUNPCKHWD Y2, Y1, Y1
+	VPAND      Y0, Y1, Y2
+	VMOVDQU    Y2, (AX)
+	VPSRLW     $0x02, Y1, Y2
+	VPAND      Y0, Y2, Y2
+	VMOVDQU    Y2, (AX)(CX*1)
+	VPSRLW     $0x04, Y1, Y2
+	VPAND      Y0, Y2, Y2
+	VMOVDQU    Y2, (AX)(CX*2)
+	VPSRLW     $0x06, Y1, Y1
+	VPAND      Y0, Y1, Y1
+	VMOVDQU    Y1, (DI)
+	VMOVDQU    32(DX), Y1
+	VMOVDQU    32(DX)(BX*1), Y2
+	VMOVDQU    32(DX)(BX*2), Y3
+	VMOVDQU    32(R8), Y4
+	VPUNPCKLBW Y2, Y1, Y1
+	VPUNPCKLBW Y4, Y3, Y2
+	VPUNPCKHWD Y2, Y1, Y1
+	VPAND      Y0, Y1, Y2
+	VMOVDQU    Y2, 32(AX)
+	VPSRLW     $0x02, Y1, Y2
+	VPAND      Y0, Y2, Y2
+	VMOVDQU    Y2, 32(AX)(CX*1)
+	VPSRLW     $0x04, Y1, Y2
+	VPAND      Y0, Y2, Y2
+	VMOVDQU    Y2, 32(AX)(CX*2)
+	VPSRLW     $0x06, Y1, Y1
+	VPAND      Y0, Y1, Y1
+	VMOVDQU    Y1, 32(DI)
+	ADDQ       R10, DX
+	ADDQ       R10, R8
+	ADDQ       R10, R9
+	ADDQ       $0x00000040, AX
+	ADDQ       $0x00000040, DI
+	DECQ       SI
+	JNZ        quad
+
+quad_end:
+	VZEROUPPER
+	RET
+
+// func unpackColsAVX2z2(dst *byte, ldd int, src *byte, stride int, quads int)
+// Requires: AVX, AVX2, MMX+
+TEXT ·unpackColsAVX2z2(SB), NOSPLIT, $0-40
+	MOVQ         dst+0(FP), AX
+	MOVQ         ldd+8(FP), CX
+	MOVQ         src+16(FP), DX
+	MOVQ         stride+24(FP), BX
+	MOVQ         quads+32(FP), SI
+	MOVL         $0x03030303, DI
+	VMOVD        DI, X0
+	VPBROADCASTD X0, Y0
+	LEAQ         (AX)(CX*2), DI
+	ADDQ         CX, DI
+	LEAQ         (DX)(BX*2), R8
+	ADDQ         BX, R8
+	MOVQ         BX, R9
+	SHLQ         $0x05, R9
+	MOVQ         BX, R10
+	SHLQ         $0x02, R10
+	ADDQ         DX, R9
+	LEAQ         (BX)(BX*2), R11
+	TESTQ        SI, SI
+	JZ           quad_end
+
+quad:
+	VMOVDQU    (DX), Y1
+	PREFETCHT0 (R9)
+	VMOVDQU    (DX)(BX*1), Y2
+	PREFETCHT0 (R9)(BX*1)
+	VMOVDQU    (DX)(BX*2), Y3
+	PREFETCHT0 (R9)(BX*2)
+	VMOVDQU    (R8), Y4
+	PREFETCHT0 (R9)(R11*1)
+	VPUNPCKHBW Y2, Y1, Y1
+	VPUNPCKHBW Y4, Y3, Y2
+	VPUNPCKLWD Y2, Y1, Y1
+	VPAND      Y0, Y1, Y2
+	VMOVDQU    Y2, (AX)
+	VPSRLW     $0x02, Y1, Y2
+	VPAND      Y0, Y2, Y2
+	VMOVDQU    Y2, (AX)(CX*1)
+	VPSRLW     $0x04, Y1, Y2
+	VPAND      Y0, Y2, Y2
+	VMOVDQU    Y2, (AX)(CX*2)
+	VPSRLW     $0x06, Y1, Y1
+	VPAND      Y0, Y1, Y1
+	VMOVDQU    Y1, (DI)
+	VMOVDQU    32(DX), Y1
+	VMOVDQU    32(DX)(BX*1), Y2
+	VMOVDQU    32(DX)(BX*2), Y3
+	VMOVDQU    32(R8), Y4
+	VPUNPCKHBW Y2, Y1, Y1
+	VPUNPCKHBW Y4, Y3, Y2
+	VPUNPCKLWD Y2, Y1, Y1
+	VPAND      Y0, Y1, Y2
+	VMOVDQU    Y2, 32(AX)
+	VPSRLW     $0x02, Y1, Y2
+	VPAND      Y0, Y2, Y2
+	VMOVDQU    Y2, 32(AX)(CX*1)
+	VPSRLW     $0x04, Y1, Y2
+	VPAND      Y0, Y2, Y2
+	VMOVDQU    Y2, 32(AX)(CX*2)
+	VPSRLW     $0x06, Y1, Y1
+	VPAND      Y0, Y1, Y1
+	VMOVDQU    Y1, 32(DI)
+	ADDQ       R10, DX
+	ADDQ       R10, R8
+	ADDQ       R10, R9
+	ADDQ       $0x00000040, AX
+	ADDQ       $0x00000040, DI
+	DECQ       SI
+	JNZ        quad
+
+quad_end:
+	VZEROUPPER
+	RET
+
+// func unpackColsAVX2z3(dst *byte, ldd int, src *byte, stride int, quads int)
+// Requires: AVX, AVX2, MMX+
+TEXT ·unpackColsAVX2z3(SB), NOSPLIT, $0-40
+	MOVQ         dst+0(FP), AX
+	MOVQ         ldd+8(FP), CX
+	MOVQ         src+16(FP), DX
+	MOVQ         stride+24(FP), BX
+	MOVQ         quads+32(FP), SI
+	MOVL         $0x03030303, DI
+	VMOVD        DI, X0
+	VPBROADCASTD X0, Y0
+	LEAQ         (AX)(CX*2), DI
+	ADDQ         CX, DI
+	LEAQ         (DX)(BX*2), R8
+	ADDQ         BX, R8
+	MOVQ         BX, R9
+	SHLQ         $0x05, R9
+	MOVQ         BX, R10
+	SHLQ         $0x02, R10
+	ADDQ         DX, R9
+	LEAQ         (BX)(BX*2), R11
+	TESTQ        SI, SI
+	JZ           quad_end
+
+quad:
+	VMOVDQU    (DX), Y1
+	PREFETCHT0 (R9)
+	VMOVDQU    (DX)(BX*1), Y2
+	PREFETCHT0 (R9)(BX*1)
+	VMOVDQU    (DX)(BX*2), Y3
+	PREFETCHT0 (R9)(BX*2)
+	VMOVDQU    (R8), Y4
+	PREFETCHT0 (R9)(R11*1)
+	VPUNPCKHBW Y2, Y1, Y1
+	VPUNPCKHBW Y4, Y3, Y2
+	VPUNPCKHWD Y2, Y1, Y1
+	VPAND      Y0, Y1, Y2
+	VMOVDQU    Y2, (AX)
+	VPSRLW     $0x02, Y1, Y2
+	VPAND      Y0, Y2, Y2
+	VMOVDQU    Y2, (AX)(CX*1)
+	VPSRLW     $0x04, Y1, Y2
+	VPAND      Y0, Y2, Y2
+	VMOVDQU    Y2, (AX)(CX*2)
+	VPSRLW     $0x06, Y1, Y1
+	VPAND      Y0, Y1, Y1
+	VMOVDQU    Y1, (DI)
+	VMOVDQU    32(DX), Y1
+	VMOVDQU    32(DX)(BX*1), Y2
+	VMOVDQU    32(DX)(BX*2), Y3
+	VMOVDQU    32(R8), Y4
+	VPUNPCKHBW Y2, Y1, Y1
+	VPUNPCKHBW Y4, Y3, Y2
+	VPUNPCKHWD Y2, Y1, Y1
+	VPAND      Y0, Y1, Y2
+	VMOVDQU    Y2, 32(AX)
+	VPSRLW     $0x02, Y1, Y2
+	VPAND      Y0, Y2, Y2
+	VMOVDQU    Y2, 32(AX)(CX*1)
+	VPSRLW     $0x04, Y1, Y2
+	VPAND      Y0, Y2, Y2
+	VMOVDQU    Y2, 32(AX)(CX*2)
+	VPSRLW     $0x06, Y1, Y1
+	VPAND      Y0, Y1, Y1
+	VMOVDQU    Y1, 32(DI)
 	ADDQ       R10, DX
 	ADDQ       R10, R8
 	ADDQ       R10, R9

@@ -17,6 +17,12 @@ func nonzeroAVX512(offs *uint32, codes *int8, q *int8, groups int, first uint32,
 //go:noescape
 func gemvColsAVX512(acc *int32, w *byte, lines int, offs *uint32, codes *int8, quads int, init int32)
 
+// gemvColsAVX2 adds to 256·lines sums the products of 4·quads columns at the byte
+// offsets offs, of which 64 more may be asked for.
+//
+//go:noescape
+func gemvColsAVX2(acc *int32, w *byte, lines int, offs *uint32, codes *int8, quads int)
+
 // unpackColsAVX512z0 writes rows 0 to 63 of a line of 4·quads columns, stride bytes apart,
 // a byte a weight, as four panels, ldd bytes apart, for the tiles.
 //
@@ -40,3 +46,27 @@ func unpackColsAVX512z2(dst *byte, ldd int, src *byte, stride int, quads int)
 //
 //go:noescape
 func unpackColsAVX512z3(dst *byte, ldd int, src *byte, stride int, quads int)
+
+// unpackColsAVX2z0 writes rows 0 to 63 of a line of 4·quads columns, stride bytes apart,
+// a byte a weight, as four panels, ldd bytes apart, for the tiles.
+//
+//go:noescape
+func unpackColsAVX2z0(dst *byte, ldd int, src *byte, stride int, quads int)
+
+// unpackColsAVX2z1 writes rows 64 to 127 of a line of 4·quads columns, stride bytes apart,
+// a byte a weight, as four panels, ldd bytes apart, for the tiles.
+//
+//go:noescape
+func unpackColsAVX2z1(dst *byte, ldd int, src *byte, stride int, quads int)
+
+// unpackColsAVX2z2 writes rows 128 to 191 of a line of 4·quads columns, stride bytes apart,
+// a byte a weight, as four panels, ldd bytes apart, for the tiles.
+//
+//go:noescape
+func unpackColsAVX2z2(dst *byte, ldd int, src *byte, stride int, quads int)
+
+// unpackColsAVX2z3 writes rows 192 to 255 of a line of 4·quads columns, stride bytes apart,
+// a byte a weight, as four panels, ldd bytes apart, for the tiles.
+//
+//go:noescape
+func unpackColsAVX2z3(dst *byte, ldd int, src *byte, stride int, quads int)

@@ -10,8 +10,19 @@ package asm
 //go:noescape
 func gemvRowsAVX512(acc *int32, w *byte, offs *uint32, quads int, q *int8, lines int, init int32, sums *int32)
 
+// gemvRowsAVX2 writes 4·quads sums: init plus the products of q and the rows at the
+// byte offsets offs, of which 64 more may be asked for. sums has room for 8·64.
+//
+//go:noescape
+func gemvRowsAVX2(acc *int32, w *byte, offs *uint32, quads int, q *int8, lines int, init int32, sums *int32)
+
 // unpackRowsAVX512 writes 16 rows of lines lines, stride bytes apart, a byte a weight,
 // as one panel for the tiles.
 //
 //go:noescape
 func unpackRowsAVX512(dst *byte, src *byte, stride int, lines int)
+
+// unpackRowsAVX2 is unpackRowsAVX512 with half lines of eight rows to transpose.
+//
+//go:noescape
+func unpackRowsAVX2(dst *byte, src *byte, stride int, lines int)

@@ -522,6 +522,10 @@ func gemvColsAVX512(acc *int32, w *byte, lines int, offs *uint32, codes *int8, q
 	panic(noAssembly)
 }
 
+func gemvColsAVX2(acc *int32, w *byte, lines int, offs *uint32, codes *int8, quads int) {
+	panic(noAssembly)
+}
+
 func unpackColsAVX512z0(dst *byte, ldd int, src *byte, stride int, quads int) { panic(noAssembly) }
 
 func unpackColsAVX512z1(dst *byte, ldd int, src *byte, stride int, quads int) { panic(noAssembly) }
@@ -529,6 +533,14 @@ func unpackColsAVX512z1(dst *byte, ldd int, src *byte, stride int, quads int) { 
 func unpackColsAVX512z2(dst *byte, ldd int, src *byte, stride int, quads int) { panic(noAssembly) }
 
 func unpackColsAVX512z3(dst *byte, ldd int, src *byte, stride int, quads int) { panic(noAssembly) }
+
+func unpackColsAVX2z0(dst *byte, ldd int, src *byte, stride int, quads int) { panic(noAssembly) }
+
+func unpackColsAVX2z1(dst *byte, ldd int, src *byte, stride int, quads int) { panic(noAssembly) }
+
+func unpackColsAVX2z2(dst *byte, ldd int, src *byte, stride int, quads int) { panic(noAssembly) }
+
+func unpackColsAVX2z3(dst *byte, ldd int, src *byte, stride int, quads int) { panic(noAssembly) }
 
 func codesDot4AVX2(y *float32, ldy int, k *int8, ldk int, q *int16, ldq int, n int, steps *float32, scales *float32, tiles int, ahead int) {
 	panic(noAssembly)
@@ -576,4 +588,10 @@ func gemvRowsAVX512(acc *int32, w *byte, offs *uint32, quads int, q *int8, lines
 	panic(noAssembly)
 }
 
+func gemvRowsAVX2(acc *int32, w *byte, offs *uint32, quads int, q *int8, lines int, init int32, sums *int32) {
+	panic(noAssembly)
+}
+
 func unpackRowsAVX512(dst *byte, src *byte, stride int, lines int) { panic(noAssembly) }
+
+func unpackRowsAVX2(dst *byte, src *byte, stride int, lines int) { panic(noAssembly) }

@@ -16,10 +16,10 @@ TEXT ·gemvTernaryAVX2(SB), NOSPLIT, $0-52
 	MOVL         init+48(FP), R8
 	VMOVD        R8, X0
 	VPBROADCASTD X0, Y0
-	VMOVDQU      mask03<>+0(SB), Y1
-	VMOVDQU      mask0c<>+0(SB), Y2
 	VPCMPEQW     Y3, Y3, Y3
 	VPSRLW       $0x0f, Y3, Y3
+	VMOVDQU      mask03<>+0(SB), Y1
+	VMOVDQU      mask0c<>+0(SB), Y2
 	TESTQ        DI, DI
 	JZ           panel_end
 

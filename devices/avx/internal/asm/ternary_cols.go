@@ -118,11 +118,13 @@ func (c *Columns) Set(isa ISA, q []int8, first, n int) {
 			count = nonzeroAVX512(&c.offs[0], &c.codes[0], &q[0], whole/16, uint32(at), uint32(stride))
 		}
 	}
-	for i := whole; i < len(q); i++ {
-		if q[i] != 0 {
-			c.offs[count], c.codes[count] = uint32(at+i*stride), q[i]
-			count++
+	for i := whole; i < len(q); i++ { // without a branch, which nobody could guess
+		v, in := q[i], 1
+		c.offs[count], c.codes[count] = uint32(at+i*stride), v
+		if v == 0 {
+			in = 0
 		}
+		count += in
 	}
 	c.n = (count + 3) &^ 3
 	end := uint32(at)
@@ -150,12 +152,18 @@ func (isa ISA) TernaryColsGEMV(acc []int32, packed []byte, cols *Columns, qsum i
 	}
 	w := packed[r0/ColRows*lineBytes:]
 	_ = w[int(cols.offs[cols.n-1])+lines*lineBytes-1] // they ascend
-	if isa != AVX512 {
+	switch isa {
+	case Generic:
 		ternaryColsGEMV(acc, w, cols, qsum)
-		return
+	case AVX512:
+		clear(acc)
+		gemvColsAVX512(&acc[0], &w[0], lines, &cols.offs[0], &cols.codes[0], cols.n/4, -qsum)
+	default:
+		for i := range acc {
+			acc[i] = -qsum
+		}
+		gemvColsAVX2(&acc[0], &w[0], lines, &cols.offs[0], &cols.codes[0], cols.n/4)
 	}
-	clear(acc)
-	gemvColsAVX512(&acc[0], &w[0], lines, &cols.offs[0], &cols.codes[0], cols.n/4, -qsum)
 }
 
 // ternaryColsGEMV is the oracle.
@@ -188,7 +196,7 @@ func (isa ISA) TernaryColsGEMM(acc []int32, packed []byte, q []int8, qsums []int
 	if m == 0 || width == 0 {
 		return
 	}
-	if isa != AVX512 || k == 0 {
+	if isa == Generic || k == 0 {
 		ternaryColsGEMM(acc, packed, q, n, k, r0, r1)
 		return
 	}
@@ -196,19 +204,33 @@ func (isa ISA) TernaryColsGEMM(acc []int32, packed []byte, q []int8, qsums []int
 	scratch = scratch[:TernaryColsScratch(k)]
 	unpacked, padded := scratch[:unpackRows*kp], scratch[unpackRows*kp:][:tileTokens*kp]
 	for r := r0; r < r1; r += unpackRows {
-		src := &packed[r/ColRows*lineBytes]
-		dst, ldd, stride, quads := &unpacked[0], PanelRows*kp, ColBytes(n), kp/4
-		switch r / unpackRows % 4 {
-		case 0:
-			unpackColsAVX512z0(dst, ldd, src, stride, quads)
-		case 1:
-			unpackColsAVX512z1(dst, ldd, src, stride, quads)
-		case 2:
-			unpackColsAVX512z2(dst, ldd, src, stride, quads)
-		case 3:
-			unpackColsAVX512z3(dst, ldd, src, stride, quads)
-		}
+		isa.unpackCols(&unpacked[0], PanelRows*kp, &packed[r/ColRows*lineBytes], ColBytes(n), kp/4, r/unpackRows%4)
 		isa.unpackedGEMM(acc, unpacked, padded, q, qsums, width, k, r-r0, min(r-r0+unpackRows, width), 0, m)
+	}
+}
+
+// unpackCols writes the rows of a line that vector z takes.
+func (isa ISA) unpackCols(dst *byte, ldd int, src *byte, stride, quads, z int) {
+	if isa != AVX512 {
+		z += 4
+	}
+	switch z {
+	case 0:
+		unpackColsAVX512z0(dst, ldd, src, stride, quads)
+	case 1:
+		unpackColsAVX512z1(dst, ldd, src, stride, quads)
+	case 2:
+		unpackColsAVX512z2(dst, ldd, src, stride, quads)
+	case 3:
+		unpackColsAVX512z3(dst, ldd, src, stride, quads)
+	case 4:
+		unpackColsAVX2z0(dst, ldd, src, stride, quads)
+	case 5:
+		unpackColsAVX2z1(dst, ldd, src, stride, quads)
+	case 6:
+		unpackColsAVX2z2(dst, ldd, src, stride, quads)
+	case 7:
+		unpackColsAVX2z3(dst, ldd, src, stride, quads)
 	}
 }
 

@@ -28,9 +28,6 @@ func BenchmarkTernaryColsGEMV(b *testing.B) {
 			qs[l] = sparse(randI8(newRand(2), k), share, uint64(l))
 		}
 		for _, isa := range Available(cpu.Hardware())[1:] {
-			if isa != AVX512 {
-				continue
-			}
 			for _, threads := range []int{1, 2} {
 				b.Run(fmt.Sprintf("zero=%g/%s/threads=%d", share, isa, threads), func(b *testing.B) {
 					p := pool.New(threads)

@@ -136,12 +136,17 @@ func (isa ISA) TernaryRowsGEMV(acc []int32, packed []byte, list *RowList, q []in
 	}
 	_ = packed[int(list.offs[list.n-1])+lines*lineBytes-1] // they ascend
 	offs := list.offs[:padded+rowsAhead]
-	if isa == AVX512 {
-		var sums [16 * rowsAhead]int32
+	var sums [16 * rowsAhead]int32
+	switch isa {
+	case Generic:
+	case AVX512:
 		gemvRowsAVX512(&acc[0], &packed[0], &offs[0], padded/rowsGroup, &q[0], lines, -qsum, &sums[0])
 		return
+	default:
+		gemvRowsAVX2(&acc[0], &packed[0], &offs[0], padded/rowsGroup, &q[0], lines, -qsum, &sums[0])
+		return
 	}
-	for i, off := range offs[:padded] {
+	for i, off := range offs[:padded] { // the oracle
 		sum := -qsum
 		for j, v := range q[:k] {
 			sum += int32(v) * int32(rowCode(packed[off:], j))
@@ -164,7 +169,7 @@ func (isa ISA) TernaryRowsGEMM(acc []int32, packed []byte, q []int8, qsums []int
 	if m == 0 || width == 0 {
 		return
 	}
-	if isa != AVX512 || k == 0 {
+	if isa == Generic || k == 0 {
 		for i := range acc {
 			t, row := i/width, packed[(r0+i%width)*size:]
 			sum := int32(0)
@@ -184,13 +189,21 @@ func (isa ISA) TernaryRowsGEMM(acc []int32, packed []byte, q []int8, qsums []int
 		for p := r; p < end; p += PanelRows {
 			panel, src := unpacked[(p-r)*kp:][:PanelRows*kp], packed[p*size:][:PanelRows*size]
 			if whole > 0 {
-				unpackRowsAVX512(&panel[0], &src[0], size, whole)
+				isa.unpackRows(&panel[0], &src[0], size, whole)
 			}
 			if tail := panel[PanelRows*RowCols*whole:]; len(tail) > 0 {
-				unpackRowsAVX512(&line[0], &src[whole*lineBytes], size, 1)
+				isa.unpackRows(&line[0], &src[whole*lineBytes], size, 1)
 				copy(tail, line)
 			}
 		}
 		isa.unpackedGEMM(acc, unpacked, padded, q, qsums, width, k, r-r0, end-r0, 0, m)
 	}
+}
+
+func (isa ISA) unpackRows(dst, src *byte, stride, lines int) {
+	if isa == AVX512 {
+		unpackRowsAVX512(dst, src, stride, lines)
+		return
+	}
+	unpackRowsAVX2(dst, src, stride, lines)
 }

@@ -24,8 +24,12 @@ func main() {
 	emit.Begin()
 	nonzero()
 	gemv()
+	gemvAVX2()
 	for z := range 4 {
-		unpack(z)
+		unpack("AVX512", ZMM, z)
+	}
+	for z := range 4 {
+		unpack("AVX2", YMM, z)
 	}
 	Generate()
 }
@@ -74,10 +78,10 @@ func nonzero() {
 	emit.Ret()
 }
 
-// interleave makes of the same 64 bytes of four columns those of their 16 dwords
-// of four bytes, one of each column, that vector z takes.
-func interleave(a, b, c, d reg.VecVirtual, z int) reg.VecVirtual {
-	ab, cd, v := ZMM(), ZMM(), ZMM()
+// interleave makes of the same bytes of four columns, a vector each, those of their
+// dwords of four bytes, one of each column, that vector z takes.
+func interleave(a, b, c, d reg.VecVirtual, z int, vec func() reg.VecVirtual) reg.VecVirtual {
+	ab, cd, v := vec(), vec(), vec()
 	if z < 2 {
 		VPUNPCKLBW(b, a, ab)
 		VPUNPCKLBW(d, c, cd)
@@ -93,6 +97,23 @@ func interleave(a, b, c, d reg.VecVirtual, z int) reg.VecVirtual {
 	return v
 }
 
+// askFirst asks for the first columns, which nobody else does.
+func askFirst(w, lines, offs reg.GPVirtual) {
+	l, p := GP64(), GP64()
+	MOVQ(lines, l)
+	MOVQ(w, p)
+	emit.Loop("first_line", l, func() {
+		i := GP64()
+		MOVQ(U32(ahead), i)
+		emit.Loop("first", i, func() {
+			o := GP64()
+			MOVL(Mem{Base: offs, Index: i, Scale: 4, Disp: -4}, o.As32())
+			PREFETCHT1(Mem{Base: p, Index: o, Scale: 1})
+		})
+		ADDQ(Imm(lineBytes), p)
+	})
+}
+
 // gemv prefetches into the L2 cache: the L1 cache waits for too few lines at once.
 func gemv() {
 	emit.Func("gemvColsAVX512", "func(acc *int32, w *byte, lines int, offs *uint32, codes *int8, quads int, init int32)",
@@ -102,22 +123,7 @@ func gemv() {
 	offs, codes, quads := emit.Ptr("offs"), emit.Ptr("codes"), emit.Ptr("quads")
 	low, high := emit.Dwords(0x03030303), emit.Dwords(0x0c0c0c0c)
 
-	{ // The first columns have nobody to ask for them.
-		l, p := GP64(), GP64()
-		MOVQ(lines, l)
-		MOVQ(w, p)
-		emit.Loop("first_line", l, func() {
-			i := GP64()
-			MOVQ(U32(ahead), i)
-			emit.Loop("first", i, func() {
-				o := GP64()
-				MOVL(Mem{Base: offs, Index: i, Scale: 4, Disp: -4}, o.As32())
-				PREFETCHT1(Mem{Base: p, Index: o, Scale: 1})
-			})
-			ADDQ(Imm(lineBytes), p)
-		})
-	}
-
+	askFirst(w, lines, offs)
 	var s [vecs]reg.VecVirtual // 4z+j; those of odd j hold four times the value
 	for i := range s {
 		s[i] = ZMM()
@@ -219,13 +225,129 @@ func gemv() {
 	emit.Ret()
 }
 
-func unpack(z int) {
-	name := fmt.Sprintf("unpackColsAVX512z%d", z)
+// gemvAVX2 takes half a line at a time, 128 rows, whose sums for pairs of columns
+// fit in eight registers of 16-bit lanes. As in gemvTernaryAVX2, bits 2,3 and 6,7
+// accumulate at four times their value: 16 pairs put at least -32768 and at most
+// 16·2·8·127 = 32512 into a lane, then sums go to memory as they are.
+func gemvAVX2() {
+	const pairs = 16
+	emit.Func("gemvColsAVX2", "func(acc *int32, w *byte, lines int, offs *uint32, codes *int8, quads int)",
+		"gemvColsAVX2 adds to 256·lines sums the products of 4·quads columns at the byte",
+		fmt.Sprintf("offsets offs, of which %d more may be asked for.", ahead))
+	w, offs, codes, quads := emit.Ptr("w"), emit.Ptr("offs"), emit.Ptr("codes"), emit.Ptr("quads")
+	low, high := emit.DwordsOf(YMM(), 0x03030303), emit.DwordsOf(YMM(), 0x0c0c0c0c)
+	askFirst(w, emit.Ptr("lines"), offs)
+
+	var s [8]reg.VecVirtual // 4·(z/2) + j: of rows 16j to 16j+15 of z and z+1
+	for i := range s {
+		s[i] = YMM()
+	}
+	Label("chunk")
+	n := GP64() // quads of this chunk
+	MOVQ(U32(ahead/4), n)
+	CMPQ(quads, n)
+	CMOVQLT(quads, n)
+	l, sums, p := emit.Ptr("lines"), emit.Ptr("acc"), GP64()
+	MOVQ(w, p)
+	o, q := GP64(), GP64()
+	Label("line")
+	for half := range 2 {
+		name := fmt.Sprintf("half%d", half)
+		left, some := GP64(), GP64()
+		MOVQ(offs, o)
+		MOVQ(codes, q)
+		MOVQ(n, left)
+		Label(name)
+		MOVQ(U32(pairs/2), some)
+		CMPQ(left, some)
+		CMOVQLT(left, some)
+		SUBQ(some, left)
+		for _, v := range s {
+			emit.Zero(v)
+		}
+		Label(name + "_quad")
+		if half == 0 {
+			for i := range 4 {
+				next := GP64()
+				MOVL(Mem{Base: o, Disp: 4 * (ahead + i)}, next.As32())
+				PREFETCHT1(Mem{Base: p, Index: next, Scale: 1})
+			}
+		}
+		for pair := range 2 {
+			addPair(s, low, high, func(i int) Mem {
+				at := GP64()
+				MOVL(Mem{Base: o, Disp: 4 * (2*pair + i)}, at.As32())
+				return Mem{Base: p, Index: at, Scale: 1, Disp: 32 * half}
+			}, Mem{Base: q, Disp: 2 * pair})
+		}
+		ADDQ(Imm(16), o)
+		ADDQ(Imm(4), q)
+		DECQ(some)
+		JNZ(LabelRef(name + "_quad"))
+		for i, v := range s {
+			j := i % 4
+			if j%2 == 1 {
+				VPSRAW(Imm(2), v, v)
+			}
+			for more := range 2 {
+				t := YMM()
+				if more == 0 {
+					VPUNPCKLWD(v, v, t)
+				} else {
+					VPUNPCKHWD(v, v, t)
+				}
+				VPSRAD(Imm(16), t, t)
+				at := Mem{Base: sums, Disp: 4 * (16*(4*(i/4*2+more)+j) + 8*half)}
+				VPADDD(at, t, t)
+				VMOVDQU(t, at)
+			}
+		}
+		TESTQ(left, left)
+		JNZ(LabelRef(name))
+	}
+	ADDQ(U32(4*lineRows), sums)
+	ADDQ(Imm(lineBytes), p)
+	DECQ(l)
+	JNZ(LabelRef("line"))
+	MOVQ(o, offs)
+	MOVQ(q, codes)
+	SUBQ(n, quads)
+	JNZ(LabelRef("chunk"))
+	emit.Ret()
+}
+
+// addPair adds the products of half a line of two columns with two codes.
+func addPair(s [8]reg.VecVirtual, low, high reg.VecVirtual, column func(i int) Mem, codes Mem) {
+	a, b, first, code := YMM(), YMM(), YMM(), YMM()
+	VMOVDQU(column(0), a)
+	VMOVDQU(column(1), b)
+	VPBROADCASTW(codes, code)
+	VPUNPCKLBW(b, a, first)
+	VPUNPCKHBW(b, a, a)
+	for i, v := range []reg.VecVirtual{first, a} {
+		for j := range 4 {
+			mask, t := low, YMM()
+			if j%2 == 1 {
+				mask = high
+			}
+			if j == 2 {
+				VPSRLW(Imm(4), v, v)
+			}
+			VPAND(mask, v, t)
+			VPMADDUBSW(code, t, t)
+			VPADDW(t, s[4*i+j], s[4*i+j])
+		}
+	}
+}
+
+// unpack takes a line of columns at a time, in as many vectors as that needs.
+func unpack(isa string, vec func() reg.VecVirtual, z int) {
+	name, size := fmt.Sprintf("unpackCols%sz%d", isa, z), int(vec().Size())
 	emit.Func(name, "func(dst *byte, ldd int, src *byte, stride, quads int)",
 		fmt.Sprintf("%s writes rows %d to %d of a line of 4·quads columns, stride bytes apart,", name, 64*z, 64*z+63),
 		"a byte a weight, as four panels, ldd bytes apart, for the tiles.")
 	dst, ldd, src, stride, quads := emit.Ptr("dst"), emit.Ptr("ldd"), emit.Ptr("src"), emit.Ptr("stride"), emit.Ptr("quads")
-	low := emit.Dwords(0x03030303)
+	low := emit.DwordsOf(vec(), 0x03030303)
 	out := emit.NewRows(dst, ldd, 4)
 	in := emit.NewRows(src, stride, 4)
 	far, step := GP64(), GP64() // eight quads ahead
@@ -238,26 +360,34 @@ func unpack(z int) {
 	last := GP64()
 	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, last)
 	emit.Loop("quad", quads, func() {
-		var c [4]reg.VecVirtual
-		for i := range c {
-			c[i] = ZMM()
-			VMOVDQU64(in.At(i, 0), c[i])
-			if i < 3 {
-				PREFETCHT0(ask.At(i, 0))
-			} else {
-				PREFETCHT0(Mem{Base: far, Index: last, Scale: 1})
+		for part := 0; part < lineBytes; part += size {
+			var c [4]reg.VecVirtual
+			for i := range c {
+				c[i] = vec()
+				emit.LoadVec(in.At(i, part), c[i])
+				if part > 0 {
+					continue
+				}
+				if i < 3 {
+					PREFETCHT0(ask.At(i, 0))
+				} else {
+					PREFETCHT0(Mem{Base: far, Index: last, Scale: 1})
+				}
 			}
-		}
-		v := interleave(c[0], c[1], c[2], c[3], z)
-		for j := range 4 {
-			t := ZMM()
-			if j == 0 {
-				VPANDQ(low, v, t)
-			} else {
-				VPSRLW(Imm(uint64(2*j)), v, t)
-				VPANDQ(low, t, t)
+			v := interleave(c[0], c[1], c[2], c[3], z, vec)
+			for j := range 4 {
+				t := v
+				if j < 3 {
+					t = vec()
+				}
+				if j > 0 {
+					VPSRLW(Imm(uint64(2*j)), v, t)
+					emit.And(low, t, t)
+				} else {
+					emit.And(low, v, t)
+				}
+				emit.StoreVec(t, out.At(j, part))
 			}
-			VMOVDQU64(t, out.At(j, 0))
 		}
 		in.AdvanceBy(step)
 		ADDQ(step, far)

@@ -28,13 +28,55 @@ func Ptr(name string) reg.GPVirtual {
 }
 
 // Dwords is a ZMM register with v in every doubleword.
-func Dwords(v uint32) (z reg.VecVirtual) {
+func Dwords(v uint32) reg.VecVirtual { return DwordsOf(ZMM(), v) }
+
+// DwordsOf sets every doubleword of a YMM or ZMM register to v and returns it.
+func DwordsOf(z reg.VecVirtual, v uint32) reg.VecVirtual {
 	r, x := GP32(), XMM()
 	MOVL(U32(v), r)
 	VMOVD(r, x)
-	z = ZMM()
 	VPBROADCASTD(x, z)
 	return z
+}
+
+// WordsY1 is a YMM register with 1 in every word.
+func WordsY1() (y reg.VecVirtual) {
+	y = YMM()
+	VPCMPEQW(y, y, y)
+	VPSRLW(Imm(15), y, y)
+	return y
+}
+
+// Zero clears a YMM or ZMM register.
+func Zero(v reg.VecVirtual) {
+	if v.Size() == 64 {
+		VPXORQ(v, v, v)
+		return
+	}
+	VPXOR(v, v, v)
+}
+
+// And sets z to x and y, YMM or ZMM registers.
+func And(x, y, z reg.VecVirtual) {
+	if z.Size() == 64 {
+		VPANDQ(x, y, z)
+		return
+	}
+	VPAND(x, y, z)
+}
+
+// LoadVec loads a YMM or ZMM register from any address.
+func LoadVec(m Mem, v reg.VecVirtual) { move(m, v, v) }
+
+// StoreVec stores one.
+func StoreVec(v reg.VecVirtual, m Mem) { move(v, m, v) }
+
+func move(from, to Op, v reg.VecVirtual) {
+	if v.Size() == 64 {
+		VMOVDQU64(from, to)
+		return
+	}
+	VMOVDQU(from, to)
 }
 
 // Address is where an argument or result of a plain type lies.

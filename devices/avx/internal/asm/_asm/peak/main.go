@@ -28,20 +28,13 @@ func main() {
 func peak(name string, vec func() reg.VecVirtual, n int, step func(acc, a, b reg.VecVirtual)) {
 	emit.Func(name, "func(iters int)", name+" runs its instructions on "+map[bool]string{true: "24", false: "12"}[n == 24]+" independent sums, iters times.")
 	iters := emit.Ptr("iters")
-	zero := func(r reg.VecVirtual) {
-		if r.Size() == 64 {
-			VPXORQ(r, r, r)
-			return
-		}
-		VPXOR(r, r, r)
-	}
 	a, b := vec(), vec()
-	zero(a)
-	zero(b)
+	emit.Zero(a)
+	emit.Zero(b)
 	acc := make([]reg.VecVirtual, n)
 	for i := range acc {
 		acc[i] = vec()
-		zero(acc[i])
+		emit.Zero(acc[i])
 	}
 	emit.Loop("loop", iters, func() {
 		for i := range acc {

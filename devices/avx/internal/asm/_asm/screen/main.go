@@ -144,12 +144,9 @@ func transpose(v []reg.VecVirtual, temp func() reg.VecVirtual) reg.VecVirtual {
 	return v[0]
 }
 
-// broadcast fills a vector with the mask of a plane's lowest part.
-func broadcast(p plane, v reg.VecVirtual) {
-	m := GP32()
-	MOVL(U32(uint32(1<<p.bits-1)*0x01010101), m)
-	VMOVD(m, v.AsX())
-	VPBROADCASTD(v.AsX(), v)
+// lowest fills a vector with the mask of a plane's lowest part.
+func (p plane) lowest(v reg.VecVirtual) reg.VecVirtual {
+	return emit.DwordsOf(v, uint32(1<<p.bits-1)*0x01010101)
 }
 
 // wide is the AVX-512 VNNI form: rows by kinds of bytes by two chains.
@@ -168,8 +165,7 @@ func wide(p plane, w walk) {
 	}
 	w(p, "AVX512", false,
 		func() {
-			mask = ZMM()
-			broadcast(p, mask)
+			mask = p.lowest(ZMM())
 			each(func(v *reg.VecVirtual) { *v = ZMM() })
 		},
 		func() { each(func(v *reg.VecVirtual) { VPXORQ(*v, *v, *v) }) },
@@ -226,10 +222,7 @@ func narrow(p plane, w walk) {
 	s := make([]reg.VecVirtual, rows*p.bytes) // row, low
 	w(p, "AVX2", true,
 		func() {
-			mask, ones = YMM(), YMM()
-			broadcast(p, mask)
-			VPCMPEQW(ones, ones, ones)
-			VPSRLW(Imm(15), ones, ones)
+			mask, ones = p.lowest(YMM()), emit.WordsY1()
 			for i := range s {
 				s[i] = YMM()
 			}

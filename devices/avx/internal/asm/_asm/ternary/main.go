@@ -65,11 +65,9 @@ func gemvAVX2() {
 	x := XMM()
 	VMOVD(Load(Param("init"), GP32()), x)
 	VPBROADCASTD(x, init)
-	low, high, ones := YMM(), YMM(), YMM()
+	low, high, ones := YMM(), YMM(), emit.WordsY1()
 	VMOVDQU(bytesConst("mask03", 0x03), low)
 	VMOVDQU(bytesConst("mask0c", 0x0c), high)
-	VPCMPEQW(ones, ones, ones)
-	VPSRLW(Imm(15), ones, ones)
 
 	sum := [2]reg.VecVirtual{YMM(), YMM()}  // int32, rows 0..7 and 8..15
 	acc1 := [2]reg.VecVirtual{YMM(), YMM()} // int16
