@@ -595,3 +595,31 @@ func gemvRowsAVX2(acc *int32, w *byte, offs *uint32, quads int, q *int8, lines i
 func unpackRowsAVX512(dst *byte, src *byte, stride int, lines int) { panic(noAssembly) }
 
 func unpackRowsAVX2(dst *byte, src *byte, stride int, lines int) { panic(noAssembly) }
+
+func panelsAVX512x2(c *int32, ldc int, w *byte, ldw int, q *int8, ldq int, blocks int, init *int32, next *byte) {
+	panic(noAssembly)
+}
+
+func panelsAVX512x3(c *int32, ldc int, w *byte, ldw int, q *int8, ldq int, blocks int, init *int32, next *byte) {
+	panic(noAssembly)
+}
+
+func panelsAVX512x4(c *int32, ldc int, w *byte, ldw int, q *int8, ldq int, blocks int, init *int32, next *byte) {
+	panic(noAssembly)
+}
+
+func panelsAVX512x5(c *int32, ldc int, w *byte, ldw int, q *int8, ldq int, blocks int, init *int32, next *byte) {
+	panic(noAssembly)
+}
+
+func panelsAVX512x6(c *int32, ldc int, w *byte, ldw int, q *int8, ldq int, blocks int, init *int32, next *byte) {
+	panic(noAssembly)
+}
+
+func panelsAVX512x7(c *int32, ldc int, w *byte, ldw int, q *int8, ldq int, blocks int, init *int32, next *byte) {
+	panic(noAssembly)
+}
+
+func panelsAVX512x8(c *int32, ldc int, w *byte, ldw int, q *int8, ldq int, blocks int, init *int32, next *byte) {
+	panic(noAssembly)
+}

@@ -104,6 +104,12 @@ func (isa ISA) TernaryGEMM(acc []int32, packed []byte, q []int8, qsums []int32, 
 		panic("asm: token range out of bounds")
 	}
 	acc, q, qsums = acc[:m*n], q[:m*k], qsums[:m]
+	if isa == AVX512 && k > 0 && k%BlockCols == 0 && t1-t0 > 1 && t1-t0 <= isa.GEMVTokens() {
+		if r0 < r1 {
+			isa.panelsGEMM(acc, packed[:PackedBytes(n, k)], q, qsums, n, k, r0, r1, t0, t1, nil)
+		}
+		return
+	}
 	if t1-t0 <= isa.GEMVTokens() || k == 0 {
 		// Few tokens do not repay unpacking. Blocks of rows that fit the cache
 		// keep the matrix from being read once per token.

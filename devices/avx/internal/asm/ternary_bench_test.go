@@ -68,7 +68,7 @@ func BenchmarkTernaryGEMM(b *testing.B) {
 		n, k := shape[0], shape[1]
 		packed := make([]byte, PackedBytes(n, k))
 		PackTernary(packed, randCodes(newRand(1), n*k), n, k)
-		for _, m := range []int{2, 4, 8, 32, 128, 512} {
+		for _, m := range []int{2, 4, 8, 16, 32, 128, 512} {
 			q := randI8(newRand(2), m*k)
 			sums := make([]int32, m)
 			acc := make([]int32, m*n)

@@ -146,8 +146,9 @@ func TestTernaryGEMM(t *testing.T) {
 				checkGEMM(t, isa, randCodes(r, n*k), randI8(r, m*k), m, n, k, i%2 == 0)
 			}
 		}
-		for m := 1; m <= 13; m++ { // every width of tile
+		for m := 1; m <= 17; m++ { // every width of tile
 			checkGEMM(t, isa, randCodes(r, 50*40), randI8(r, m*40), m, 50, 40, m%2 == 0)
+			checkGEMM(t, isa, randCodes(r, 72*48), randI8(r, m*48), m, 72, 48, m%2 == 0)
 		}
 		for _, h := range hostile {
 			m, n, k := 19, 47, 4119

@@ -1,0 +1,17 @@
+// Command batch generates the products of a few tokens with packed ternary weights,
+// which are unpacked in registers: for all of these tokens at once.
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+
+	"github.com/trit-ml/trit/devices/avx/internal/asm/_asm/emit"
+)
+
+func main() {
+	emit.Begin()
+	for tokens := 2; tokens <= 8; tokens++ {
+		panels(tokens)
+	}
+	Generate()
+}
