@@ -85,10 +85,15 @@ static inline void emulated_ldmatrix(unsigned (&r)[N], const void* address) {
     }
 }
 
-// Barriers in shared memory, and products of warpgroups; see kernels/wgmma.cuh.
+// Barriers in shared memory, and products of warpgroups; see
+// kernels/mbarrier.cuh and wgmma.cuh.
 static inline void emulated_mbarrier_init(unsigned long long* b, int arrivals) { emulator::mbarrier_init(b, arrivals); }
 static inline void emulated_mbarrier_arrive(unsigned long long* b) { emulator::mbarrier_arrive(b); }
 static inline void emulated_mbarrier_wait(unsigned long long* b, unsigned parity) { emulator::mbarrier_wait(b, parity); }
+static inline void emulated_bulk(unsigned long long* b, void* to, const void* from, int n) {
+    if (((uintptr_t)to | (uintptr_t)from | n) & 15) emulator::fail(716, "cp.async.bulk: an address or the size is not a multiple of 16");
+    emulator::copy_at_end(b, {to, from, n, n});
+}
 
 // emulated_panel is byte `at` of a row of a swizzled panel in shared memory.
 static inline signed char emulated_panel(unsigned long long panel, int row, int at) {

@@ -127,6 +127,7 @@ struct Worker {
     std::vector<Warp> warps;
     Barrier barriers[16];
     std::unordered_map<void*, std::vector<Thread*>> phases;  // who waits for barriers in shared memory
+    std::unordered_map<void*, std::vector<Copy>> bulk;         // copies that a barrier waits for
     int live = 0;
     std::vector<Thread*> ready;  // a stack, so that a warp goes on before the next
     std::vector<char*> stacks;   // free ones
@@ -352,9 +353,13 @@ void mbarrier_arrive(unsigned long long* b) {
     p->missing = p->arrivals;
     p->phase++;
     Worker* w = emulated_self->worker;
+    for (const Copy& c : w->bulk[b]) memcpy(c.to, c.from, c.n);
+    w->bulk[b].clear();
     auto at = w->phases.find(b);
     if (at != w->phases.end()) w->release(at->second);
 }
+
+void copy_at_end(unsigned long long* b, Copy c) { emulated_self->worker->bulk[b].push_back(c); }
 
 void mbarrier_wait(unsigned long long* b, unsigned parity) {
     while ((((Phases*)b)->phase & 1) == (parity & 1)) {
@@ -391,6 +396,7 @@ void Worker::run_block(dim3 index) {
         b.waiting.clear();
     }
     phases.clear();
+    bulk.clear();
     for (int i = 0; i * 32 < n; i++) {
         Warp& w = warps[i];
         w.live = w.arrived = 0;

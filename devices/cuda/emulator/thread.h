@@ -85,6 +85,7 @@ void wait_products(int groups);
 void mbarrier_init(unsigned long long* b, int arrivals);
 void mbarrier_arrive(unsigned long long* b);
 void mbarrier_wait(unsigned long long* b, unsigned parity);
+void copy_at_end(unsigned long long* b, Copy c);  // of the phase
 
 // Call is what runs one thread of a kernel.
 typedef void (*Call)(void* fn, void** args);

@@ -2,53 +2,8 @@
 // of int8 (PTX ISA: mbarrier, and asynchronous warpgroup level matrix multiply).
 // As in common.cuh, each has a body for the emulator.
 #pragma once
+#include "mbarrier.cuh"
 #include "mma.cuh"
-
-// A Mbarrier in shared memory counts arrivals; when all of a phase have come, the
-// next phase, of the other parity, begins. The first phase is 0.
-typedef unsigned long long Mbarrier;
-
-__device__ __forceinline__ unsigned shared_address(const void* p) {
-#ifdef __CUDA_ARCH__
-    return (unsigned)__cvta_generic_to_shared(p);
-#else
-    return (unsigned)(uintptr_t)p;
-#endif
-}
-
-// mbarrier_init is for one thread, before a __syncthreads.
-__device__ __forceinline__ void mbarrier_init(Mbarrier* b, int arrivals) {
-#ifdef __CUDA_ARCH__
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(b)), "r"(arrivals) : "memory");
-#else
-    emulated_mbarrier_init(b, arrivals);
-#endif
-}
-
-__device__ __forceinline__ void mbarrier_arrive(Mbarrier* b) {
-#ifdef __CUDA_ARCH__
-    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(b)) : "memory");
-#else
-    emulated_mbarrier_arrive(b);
-#endif
-}
-
-// mbarrier_wait waits until the phase of this parity is over.
-__device__ __forceinline__ void mbarrier_wait(Mbarrier* b, unsigned parity) {
-#ifdef __CUDA_ARCH__
-    asm volatile(
-        "{\n"
-        ".reg .pred p;\n"
-        "again:\n"
-        "mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n"
-        "@p bra done;\n"
-        "bra again;\n"
-        "done:\n"
-        "}" ::"r"(shared_address(b)), "r"(parity) : "memory");
-#else
-    emulated_mbarrier_wait(b, parity);
-#endif
-}
 
 // cp_async_arrive is an arrival that happens when all copies that this thread has
 // started are done.
@@ -59,14 +14,6 @@ __device__ __forceinline__ void cp_async_arrive(Mbarrier* b) {
     emulated_commit();
     emulated_wait(0);
     emulated_mbarrier_arrive(b);
-#endif
-}
-
-// visible lets the tensor cores see what this thread has written to shared memory, or
-// has learned that others have.
-__device__ __forceinline__ void visible() {
-#ifdef __CUDA_ARCH__
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 #endif
 }
 
