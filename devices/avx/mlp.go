@@ -2,7 +2,6 @@ package avx
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/devices/avx/internal/asm"
@@ -57,15 +56,21 @@ type mlp struct {
 	n    int // rows of gate and of up
 
 	// For few tokens:
-	tasks []int      // where the rows of each task of a token begin, and the last one ends
-	x     []int8     // [S,whole lines]: the input, if it has no whole lines by itself
-	lists [][]uint32 // by worker
-	read  []int      // by task: rows of up that were read
+	tasks    []int              // where the rows of each task begin, and the last one ends
+	x        []int8             // [S,whole lines]: the input, if it has no whole lines by itself
+	batches  []asm.RowBatch     // by worker
+	products [][]asm.RowProduct // by worker
+	read     []int              // by task: rows of up that were read
 }
 
-// mlpRows is the least rows of a task: half of them are what the product with rows
-// of up asks for ahead.
-const mlpRows = 128
+const (
+	// mlpRows is the least rows of a task: half of them are what the product with rows
+	// of up asks for ahead.
+	mlpRows = 128
+	// mlpBatchRows is the most rows of a task of several tokens, which has them in the
+	// L2 cache. The more there are, the more find a pair that the same tokens want.
+	mlpBatchRows = 256
+)
 
 func (u *unit) newMLP(c *devices.Call, mem *scratch) *mlp {
 	m := &mlp{down: u.newGLUDown(c, 7, mem), n: c.In[4].Dims[0]}
@@ -84,16 +89,24 @@ func (u *unit) newMLP(c *devices.Call, mem *scratch) *mlp {
 	size, widest := 0, 0
 	for r := 0; r < m.n; {
 		size = max(1, (m.n-r)/mlpRows/(2*u.threads)) * mlpRows
+		if s > 1 {
+			size = min(size, mlpBatchRows)
+		}
 		widest = max(widest, size)
 		r = min(m.n, r+size)
 		m.tasks = append(m.tasks, r)
 	}
-	m.read = make([]int, s*(len(m.tasks)-1))
+	m.read = make([]int, len(m.tasks)-1)
 	if k%asm.RowCols > 0 {
 		m.x = part[int8](mem, s*ceilDiv(k, asm.RowCols)*asm.RowCols)
 	}
-	m.lists = parts[uint32](mem, u.threads, asm.RowListLen(widest))
-	m.in.accs = parts[int32](mem, u.threads, widest)
+	lists, sums := asm.RowBatchLen(widest)
+	m.batches, m.products = make([]asm.RowBatch, u.threads), make([][]asm.RowProduct, u.threads)
+	for i := range m.batches {
+		m.batches[i] = asm.NewRowBatch(part[uint32](mem, lists), part[int32](mem, sums), widest)
+		m.products[i] = make([]asm.RowProduct, s)
+	}
+	m.in.accs = parts[int32](mem, u.threads, s*widest)
 	return m
 }
 
@@ -121,36 +134,29 @@ func (m *mlp) prepare(t, _ int) {
 // numbers: then all are computed.
 func (m *mlp) gateUp(task, worker int) {
 	l := m.in
-	// Tokens follow each other through the same rows, which are in a cache then.
-	t, part := task%l.s, task/l.s
-	r0, r1 := m.tasks[part], m.tasks[part+1]
+	r0, r1 := m.tasks[task], m.tasks[task+1]
+	n := r1 - r0
 	g, up := &l.products[0], &l.products[1]
-	q, sum, acc := l.q[t*l.k:(t+1)*l.k], l.sums[t], l.accs[worker]
-	gate, ups := m.down.gate[t*m.n+r0:t*m.n+r1], m.down.up[t*m.n+r0:t*m.n+r1]
-	l.isa.TernaryGEMV(acc[:r1-r0], g.packed[asm.PackedBytes(r0, l.k):], q, sum, r1-r0, l.k, 0, r1-r0)
-	l.isa.Rescale(gate, acc[:r1-r0], g.gamma[0]/l.scales[t])
-
-	f := up.gamma[0] / l.scales[t]
-	list := asm.NewRowList(m.lists[worker])
-	if most := float64(f) * 128 * float64(l.k); !(math.Abs(most) < math.MaxFloat32) {
-		list.SetAll(r1-r0, r0, l.k)
-	} else {
-		list.SetUnless(gate, r0, l.k)
-	}
+	acc := l.accs[worker][:l.s*n]
+	l.isa.TernaryGEMM(acc, g.packed[asm.PackedBytes(r0, l.k):], l.q, l.sums, l.s, n, l.k, 0, n, 0, l.s, l.unpacked[worker])
+	x, ld := l.q, l.k
 	if m.x != nil {
-		lines := ceilDiv(l.k, asm.RowCols) * asm.RowCols
-		q = m.x[t*lines : (t+1)*lines]
+		x, ld = m.x, ceilDiv(l.k, asm.RowCols)*asm.RowCols
 	}
-	l.isa.TernaryRowsGEMV(acc, up.packed, &list, q, sum, l.k)
-	m.read[task] = list.Len()
-	clear(ups)
-	for i, v := range acc[:list.Len()] {
-		ups[list.Row(i, l.k)-r0] = float32(v) * f
+	ps := m.products[worker]
+	for t := range ps {
+		gate := m.down.gate[t*m.n+r0 : t*m.n+r1]
+		l.isa.Rescale(gate, acc[t*n:(t+1)*n], g.gamma[0]/l.scales[t])
+		ps[t] = asm.RowProduct{
+			Up: m.down.up[t*m.n+r0 : t*m.n+r1], Gate: gate,
+			Q: x[t*ld : (t+1)*ld], Sum: l.sums[t], Factor: up.gamma[0] / l.scales[t],
+		}
 	}
+	m.read[task] = l.isa.TernaryRowsBatch(ps, up.packed, &m.batches[worker], r0, l.k)
 }
 
-// unread is the bytes of weights that no token of the last run needed. Tokens are
-// taken one after the other, so what several need counts as often.
+// unread is the bytes of weights that no token of the last run needed. What several
+// read counts as often.
 func (m *mlp) unread() int {
 	if !m.in.few {
 		return 0

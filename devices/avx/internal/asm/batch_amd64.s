@@ -927,3 +927,905 @@ block_end:
 	VMOVDQU32 Z16, 64(BX)(CX*1)
 	VZEROUPPER
 	RET
+
+// func pairsAVX512x1(acc *int32, w *byte, rows *uint32, pairs int, q0 *int8, q1 *int8, q2 *int8, q3 *int8, lines int)
+// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512VNNI, MMX+
+TEXT ·pairsAVX512x1(SB), NOSPLIT, $0-72
+	MOVQ         acc+0(FP), AX
+	MOVQ         w+8(FP), CX
+	MOVQ         rows+16(FP), DX
+	MOVQ         pairs+24(FP), BX
+	MOVQ         q0+32(FP), SI
+	MOVQ         lines+64(FP), DI
+	SHLQ         $0x06, DI
+	MOVL         $0x03030303, R8
+	VMOVD        R8, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x0c0c0c0c, R8
+	VMOVD        R8, X1
+	VPBROADCASTD X1, Z1
+	MOVL         $0x30303030, R8
+	VMOVD        R8, X2
+	VPBROADCASTD X2, Z2
+	MOVL         $0xc0c0c0c0, R8
+	VMOVD        R8, X3
+	VPBROADCASTD X3, Z3
+	TESTQ        BX, BX
+	JZ           pair_end
+
+pair:
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Z8, Z8, Z8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Z10, Z10, Z10
+	VPXORQ Z11, Z11, Z11
+	MOVL   8(DX), R8
+	IMULQ  DI, R8
+	ADDQ   CX, R8
+	MOVL   (DX), R9
+	IMULQ  DI, R9
+	ADDQ   CX, R9
+	MOVL   12(DX), R10
+	IMULQ  DI, R10
+	ADDQ   CX, R10
+	MOVL   4(DX), R11
+	IMULQ  DI, R11
+	ADDQ   CX, R11
+	XORQ   R12, R12
+
+line:
+	VMOVDQU64     (R9)(R12*1), Z12
+	PREFETCHT0    (R8)(R12*1)
+	VMOVDQU64     (R11)(R12*1), Z13
+	PREFETCHT0    (R10)(R12*1)
+	VPANDQ        Z0, Z12, Z14
+	VPANDQ        Z0, Z13, Z15
+	VMOVDQU64     (SI)(R12*4), Z16
+	VPDPBUSD      Z16, Z14, Z4
+	VPDPBUSD      Z16, Z15, Z8
+	VPANDQ        Z1, Z12, Z14
+	VPANDQ        Z1, Z13, Z15
+	VMOVDQU64     64(SI)(R12*4), Z16
+	VPDPBUSD      Z16, Z14, Z5
+	VPDPBUSD      Z16, Z15, Z9
+	VPANDQ        Z2, Z12, Z14
+	VPANDQ        Z2, Z13, Z15
+	VMOVDQU64     128(SI)(R12*4), Z16
+	VPDPBUSD      Z16, Z14, Z6
+	VPDPBUSD      Z16, Z15, Z10
+	VPANDQ        Z3, Z12, Z12
+	VPANDQ        Z3, Z13, Z13
+	VMOVDQU64     192(SI)(R12*4), Z14
+	VPDPBUSD      Z14, Z12, Z7
+	VPDPBUSD      Z14, Z13, Z11
+	ADDQ          $0x40, R12
+	CMPQ          R12, DI
+	JLT           line
+	VPSRAD        $0x02, Z5, Z5
+	VPSRAD        $0x04, Z6, Z6
+	VPSRAD        $0x06, Z7, Z7
+	VPADDD        Z6, Z4, Z4
+	VPADDD        Z7, Z5, Z5
+	VPADDD        Z5, Z4, Z4
+	VPSRAD        $0x02, Z9, Z9
+	VPSRAD        $0x04, Z10, Z10
+	VPSRAD        $0x06, Z11, Z11
+	VPADDD        Z10, Z8, Z8
+	VPADDD        Z11, Z9, Z9
+	VPADDD        Z9, Z8, Z8
+	VPUNPCKHDQ    Z8, Z4, Z12
+	VPUNPCKLDQ    Z8, Z4, Z4
+	VPADDD        Z12, Z4, Z4
+	VPSHUFD       $0x4e, Z4, Z12
+	VPADDD        Z12, Z4, Z4
+	VEXTRACTI64X4 $0x01, Z4, Y12
+	VPADDD        Y12, Y4, Y12
+	VEXTRACTI32X4 $0x01, Y12, X13
+	VPADDD        X13, X12, X13
+	VMOVDQU32     X13, (AX)
+	ADDQ          $0x08, DX
+	ADDQ          $0x20, AX
+	DECQ          BX
+	JNZ           pair
+
+pair_end:
+	VZEROUPPER
+	RET
+
+// func spreadAVX512x1(acc *int32, rows *uint32, pairs int, y0 *float32, y1 *float32, y2 *float32, y3 *float32, sums *int32, factors *float32)
+// Requires: AVX, AVX2
+TEXT ·spreadAVX512x1(SB), NOSPLIT, $0-72
+	MOVQ    acc+0(FP), AX
+	MOVQ    rows+8(FP), CX
+	MOVQ    y0+24(FP), DX
+	MOVQ    sums+56(FP), BX
+	VMOVDQU (BX), Y0
+	MOVQ    factors+64(FP), BX
+	VMOVUPS (BX), Y1
+	MOVQ    pairs+16(FP), BX
+	TESTQ   BX, BX
+	JZ      pair_end
+
+pair:
+	MOVL       (CX), SI
+	MOVL       4(CX), DI
+	VMOVDQU    (AX), Y2
+	VPSUBD     Y0, Y2, Y2
+	VCVTDQ2PS  Y2, Y2
+	VMULPS     Y1, Y2, Y2
+	VMOVSS     X2, (DX)(SI*4)
+	VEXTRACTPS $0x01, X2, (DX)(DI*4)
+	ADDQ       $0x08, CX
+	ADDQ       $0x20, AX
+	DECQ       BX
+	JNZ        pair
+
+pair_end:
+	VZEROUPPER
+	RET
+
+// func pairsAVX512x2(acc *int32, w *byte, rows *uint32, pairs int, q0 *int8, q1 *int8, q2 *int8, q3 *int8, lines int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, MMX+
+TEXT ·pairsAVX512x2(SB), NOSPLIT, $0-72
+	MOVQ         acc+0(FP), AX
+	MOVQ         w+8(FP), CX
+	MOVQ         rows+16(FP), DX
+	MOVQ         pairs+24(FP), BX
+	MOVQ         q0+32(FP), SI
+	MOVQ         q1+40(FP), DI
+	MOVQ         lines+64(FP), R8
+	SHLQ         $0x06, R8
+	MOVL         $0x03030303, R9
+	VMOVD        R9, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x0c0c0c0c, R9
+	VMOVD        R9, X1
+	VPBROADCASTD X1, Z1
+	TESTQ        BX, BX
+	JZ           pair_end
+
+pair:
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Z8, Z8, Z8
+	VPXORQ Z9, Z9, Z9
+	MOVL   8(DX), R9
+	IMULQ  R8, R9
+	ADDQ   CX, R9
+	MOVL   (DX), R10
+	IMULQ  R8, R10
+	ADDQ   CX, R10
+	MOVL   12(DX), R11
+	IMULQ  R8, R11
+	ADDQ   CX, R11
+	MOVL   4(DX), R12
+	IMULQ  R8, R12
+	ADDQ   CX, R12
+	XORQ   R13, R13
+
+line:
+	VMOVDQU64     (R10)(R13*1), Z10
+	PREFETCHT0    (R9)(R13*1)
+	VMOVDQU64     (R12)(R13*1), Z11
+	PREFETCHT0    (R11)(R13*1)
+	VPANDQ        Z0, Z10, Z12
+	VPANDQ        Z0, Z11, Z13
+	VMOVDQU64     (SI)(R13*4), Z14
+	VPDPBUSD      Z14, Z12, Z2
+	VPDPBUSD      Z14, Z13, Z4
+	VMOVDQU64     (DI)(R13*4), Z14
+	VPDPBUSD      Z14, Z12, Z6
+	VPDPBUSD      Z14, Z13, Z8
+	VPANDQ        Z1, Z10, Z12
+	VPANDQ        Z1, Z11, Z13
+	VMOVDQU64     64(SI)(R13*4), Z14
+	VPDPBUSD      Z14, Z12, Z3
+	VPDPBUSD      Z14, Z13, Z5
+	VMOVDQU64     64(DI)(R13*4), Z14
+	VPDPBUSD      Z14, Z12, Z7
+	VPDPBUSD      Z14, Z13, Z9
+	VPSRLW        $0x04, Z10, Z10
+	VPANDQ        Z0, Z10, Z12
+	VPSRLW        $0x04, Z11, Z11
+	VPANDQ        Z0, Z11, Z13
+	VMOVDQU64     128(SI)(R13*4), Z14
+	VPDPBUSD      Z14, Z12, Z2
+	VPDPBUSD      Z14, Z13, Z4
+	VMOVDQU64     128(DI)(R13*4), Z14
+	VPDPBUSD      Z14, Z12, Z6
+	VPDPBUSD      Z14, Z13, Z8
+	VPANDQ        Z1, Z10, Z10
+	VPANDQ        Z1, Z11, Z11
+	VMOVDQU64     192(SI)(R13*4), Z12
+	VPDPBUSD      Z12, Z10, Z3
+	VPDPBUSD      Z12, Z11, Z5
+	VMOVDQU64     192(DI)(R13*4), Z12
+	VPDPBUSD      Z12, Z10, Z7
+	VPDPBUSD      Z12, Z11, Z9
+	ADDQ          $0x40, R13
+	CMPQ          R13, R8
+	JLT           line
+	VPSRAD        $0x02, Z3, Z3
+	VPADDD        Z3, Z2, Z2
+	VPSRAD        $0x02, Z5, Z5
+	VPADDD        Z5, Z4, Z4
+	VPSRAD        $0x02, Z7, Z7
+	VPADDD        Z7, Z6, Z6
+	VPSRAD        $0x02, Z9, Z9
+	VPADDD        Z9, Z8, Z8
+	VPUNPCKHDQ    Z4, Z2, Z10
+	VPUNPCKLDQ    Z4, Z2, Z2
+	VPADDD        Z10, Z2, Z2
+	VPUNPCKHDQ    Z8, Z6, Z10
+	VPUNPCKLDQ    Z8, Z6, Z6
+	VPADDD        Z10, Z6, Z6
+	VPUNPCKHQDQ   Z6, Z2, Z10
+	VPUNPCKLQDQ   Z6, Z2, Z2
+	VPADDD        Z10, Z2, Z2
+	VEXTRACTI64X4 $0x01, Z2, Y10
+	VPADDD        Y10, Y2, Y10
+	VEXTRACTI32X4 $0x01, Y10, X11
+	VPADDD        X11, X10, X11
+	VMOVDQU32     X11, (AX)
+	ADDQ          $0x08, DX
+	ADDQ          $0x20, AX
+	DECQ          BX
+	JNZ           pair
+
+pair_end:
+	VZEROUPPER
+	RET
+
+// func spreadAVX512x2(acc *int32, rows *uint32, pairs int, y0 *float32, y1 *float32, y2 *float32, y3 *float32, sums *int32, factors *float32)
+// Requires: AVX, AVX2
+TEXT ·spreadAVX512x2(SB), NOSPLIT, $0-72
+	MOVQ    acc+0(FP), AX
+	MOVQ    rows+8(FP), CX
+	MOVQ    y0+24(FP), DX
+	MOVQ    y1+32(FP), BX
+	MOVQ    sums+56(FP), SI
+	VMOVDQU (SI), Y0
+	MOVQ    factors+64(FP), SI
+	VMOVUPS (SI), Y1
+	MOVQ    pairs+16(FP), SI
+	TESTQ   SI, SI
+	JZ      pair_end
+
+pair:
+	MOVL       (CX), DI
+	MOVL       4(CX), R8
+	VMOVDQU    (AX), Y2
+	VPSUBD     Y0, Y2, Y2
+	VCVTDQ2PS  Y2, Y2
+	VMULPS     Y1, Y2, Y2
+	VMOVSS     X2, (DX)(DI*4)
+	VEXTRACTPS $0x01, X2, (DX)(R8*4)
+	VEXTRACTPS $0x02, X2, (BX)(DI*4)
+	VEXTRACTPS $0x03, X2, (BX)(R8*4)
+	ADDQ       $0x08, CX
+	ADDQ       $0x20, AX
+	DECQ       SI
+	JNZ        pair
+
+pair_end:
+	VZEROUPPER
+	RET
+
+// func pairsAVX512x3(acc *int32, w *byte, rows *uint32, pairs int, q0 *int8, q1 *int8, q2 *int8, q3 *int8, lines int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, MMX+
+TEXT ·pairsAVX512x3(SB), NOSPLIT, $0-72
+	MOVQ         acc+0(FP), AX
+	MOVQ         w+8(FP), CX
+	MOVQ         rows+16(FP), DX
+	MOVQ         pairs+24(FP), BX
+	MOVQ         q0+32(FP), SI
+	MOVQ         q1+40(FP), DI
+	MOVQ         q2+48(FP), R8
+	MOVQ         lines+64(FP), R9
+	SHLQ         $0x06, R9
+	MOVL         $0x03030303, R10
+	VMOVD        R10, X0
+	VPBROADCASTD X0, Z0
+	TESTQ        BX, BX
+	JZ           pair_end
+
+pair:
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	MOVL   8(DX), R10
+	IMULQ  R9, R10
+	ADDQ   CX, R10
+	MOVL   (DX), R11
+	IMULQ  R9, R11
+	ADDQ   CX, R11
+	MOVL   12(DX), R12
+	IMULQ  R9, R12
+	ADDQ   CX, R12
+	MOVL   4(DX), R13
+	IMULQ  R9, R13
+	ADDQ   CX, R13
+	XORQ   R14, R14
+
+line:
+	VMOVDQU64     (R11)(R14*1), Z7
+	PREFETCHT0    (R10)(R14*1)
+	VMOVDQU64     (R13)(R14*1), Z8
+	PREFETCHT0    (R12)(R14*1)
+	VPANDQ        Z0, Z7, Z9
+	VPANDQ        Z0, Z8, Z10
+	VMOVDQU64     (SI)(R14*4), Z11
+	VPDPBUSD      Z11, Z9, Z1
+	VPDPBUSD      Z11, Z10, Z2
+	VMOVDQU64     (DI)(R14*4), Z11
+	VPDPBUSD      Z11, Z9, Z3
+	VPDPBUSD      Z11, Z10, Z4
+	VMOVDQU64     (R8)(R14*4), Z11
+	VPDPBUSD      Z11, Z9, Z5
+	VPDPBUSD      Z11, Z10, Z6
+	VPSRLW        $0x02, Z7, Z9
+	VPANDQ        Z0, Z9, Z9
+	VPSRLW        $0x02, Z8, Z10
+	VPANDQ        Z0, Z10, Z10
+	VMOVDQU64     64(SI)(R14*4), Z11
+	VPDPBUSD      Z11, Z9, Z1
+	VPDPBUSD      Z11, Z10, Z2
+	VMOVDQU64     64(DI)(R14*4), Z11
+	VPDPBUSD      Z11, Z9, Z3
+	VPDPBUSD      Z11, Z10, Z4
+	VMOVDQU64     64(R8)(R14*4), Z11
+	VPDPBUSD      Z11, Z9, Z5
+	VPDPBUSD      Z11, Z10, Z6
+	VPSRLW        $0x04, Z7, Z9
+	VPANDQ        Z0, Z9, Z9
+	VPSRLW        $0x04, Z8, Z10
+	VPANDQ        Z0, Z10, Z10
+	VMOVDQU64     128(SI)(R14*4), Z11
+	VPDPBUSD      Z11, Z9, Z1
+	VPDPBUSD      Z11, Z10, Z2
+	VMOVDQU64     128(DI)(R14*4), Z11
+	VPDPBUSD      Z11, Z9, Z3
+	VPDPBUSD      Z11, Z10, Z4
+	VMOVDQU64     128(R8)(R14*4), Z11
+	VPDPBUSD      Z11, Z9, Z5
+	VPDPBUSD      Z11, Z10, Z6
+	VPSRLW        $0x06, Z7, Z7
+	VPANDQ        Z0, Z7, Z7
+	VPSRLW        $0x06, Z8, Z8
+	VPANDQ        Z0, Z8, Z8
+	VMOVDQU64     192(SI)(R14*4), Z9
+	VPDPBUSD      Z9, Z7, Z1
+	VPDPBUSD      Z9, Z8, Z2
+	VMOVDQU64     192(DI)(R14*4), Z9
+	VPDPBUSD      Z9, Z7, Z3
+	VPDPBUSD      Z9, Z8, Z4
+	VMOVDQU64     192(R8)(R14*4), Z9
+	VPDPBUSD      Z9, Z7, Z5
+	VPDPBUSD      Z9, Z8, Z6
+	ADDQ          $0x40, R14
+	CMPQ          R14, R9
+	JLT           line
+	VPUNPCKHDQ    Z2, Z1, Z7
+	VPUNPCKLDQ    Z2, Z1, Z1
+	VPADDD        Z7, Z1, Z1
+	VPUNPCKHDQ    Z4, Z3, Z7
+	VPUNPCKLDQ    Z4, Z3, Z3
+	VPADDD        Z7, Z3, Z3
+	VPUNPCKHDQ    Z6, Z5, Z7
+	VPUNPCKLDQ    Z6, Z5, Z5
+	VPADDD        Z7, Z5, Z5
+	VPUNPCKHQDQ   Z3, Z1, Z7
+	VPUNPCKLQDQ   Z3, Z1, Z1
+	VPADDD        Z7, Z1, Z1
+	VPSHUFD       $0x4e, Z5, Z7
+	VPADDD        Z7, Z5, Z5
+	VEXTRACTI64X4 $0x01, Z1, Y7
+	VPADDD        Y7, Y1, Y7
+	VEXTRACTI32X4 $0x01, Y7, X8
+	VPADDD        X8, X7, X8
+	VMOVDQU32     X8, (AX)
+	VEXTRACTI64X4 $0x01, Z5, Y7
+	VPADDD        Y7, Y5, Y7
+	VEXTRACTI32X4 $0x01, Y7, X8
+	VPADDD        X8, X7, X8
+	VMOVDQU32     X8, 16(AX)
+	ADDQ          $0x08, DX
+	ADDQ          $0x20, AX
+	DECQ          BX
+	JNZ           pair
+
+pair_end:
+	VZEROUPPER
+	RET
+
+// func spreadAVX512x3(acc *int32, rows *uint32, pairs int, y0 *float32, y1 *float32, y2 *float32, y3 *float32, sums *int32, factors *float32)
+// Requires: AVX, AVX2
+TEXT ·spreadAVX512x3(SB), NOSPLIT, $0-72
+	MOVQ    acc+0(FP), AX
+	MOVQ    rows+8(FP), CX
+	MOVQ    y0+24(FP), DX
+	MOVQ    y1+32(FP), BX
+	MOVQ    y2+40(FP), SI
+	MOVQ    sums+56(FP), DI
+	VMOVDQU (DI), Y0
+	MOVQ    factors+64(FP), DI
+	VMOVUPS (DI), Y1
+	MOVQ    pairs+16(FP), DI
+	TESTQ   DI, DI
+	JZ      pair_end
+
+pair:
+	MOVL         (CX), R8
+	MOVL         4(CX), R9
+	VMOVDQU      (AX), Y2
+	VPSUBD       Y0, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVSS       X2, (DX)(R8*4)
+	VEXTRACTPS   $0x01, X2, (DX)(R9*4)
+	VEXTRACTPS   $0x02, X2, (BX)(R8*4)
+	VEXTRACTPS   $0x03, X2, (BX)(R9*4)
+	VEXTRACTF128 $0x01, Y2, X2
+	VMOVSS       X2, (SI)(R8*4)
+	VEXTRACTPS   $0x01, X2, (SI)(R9*4)
+	ADDQ         $0x08, CX
+	ADDQ         $0x20, AX
+	DECQ         DI
+	JNZ          pair
+
+pair_end:
+	VZEROUPPER
+	RET
+
+// func pairsAVX512x4(acc *int32, w *byte, rows *uint32, pairs int, q0 *int8, q1 *int8, q2 *int8, q3 *int8, lines int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, MMX+
+TEXT ·pairsAVX512x4(SB), NOSPLIT, $0-72
+	MOVQ         acc+0(FP), AX
+	MOVQ         w+8(FP), CX
+	MOVQ         rows+16(FP), DX
+	MOVQ         pairs+24(FP), BX
+	MOVQ         q0+32(FP), SI
+	MOVQ         q1+40(FP), DI
+	MOVQ         q2+48(FP), R8
+	MOVQ         q3+56(FP), R9
+	MOVQ         lines+64(FP), R10
+	SHLQ         $0x06, R10
+	MOVL         $0x03030303, R11
+	VMOVD        R11, X0
+	VPBROADCASTD X0, Z0
+	TESTQ        BX, BX
+	JZ           pair_end
+
+pair:
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Z8, Z8, Z8
+	MOVL   8(DX), R11
+	IMULQ  R10, R11
+	ADDQ   CX, R11
+	MOVL   (DX), R12
+	IMULQ  R10, R12
+	ADDQ   CX, R12
+	MOVL   12(DX), R13
+	IMULQ  R10, R13
+	ADDQ   CX, R13
+	MOVL   4(DX), R14
+	IMULQ  R10, R14
+	ADDQ   CX, R14
+	XORQ   R15, R15
+
+line:
+	VMOVDQU64     (R12)(R15*1), Z9
+	PREFETCHT0    (R11)(R15*1)
+	VMOVDQU64     (R14)(R15*1), Z10
+	PREFETCHT0    (R13)(R15*1)
+	VPANDQ        Z0, Z9, Z11
+	VPANDQ        Z0, Z10, Z12
+	VMOVDQU64     (SI)(R15*4), Z13
+	VPDPBUSD      Z13, Z11, Z1
+	VPDPBUSD      Z13, Z12, Z2
+	VMOVDQU64     (DI)(R15*4), Z13
+	VPDPBUSD      Z13, Z11, Z3
+	VPDPBUSD      Z13, Z12, Z4
+	VMOVDQU64     (R8)(R15*4), Z13
+	VPDPBUSD      Z13, Z11, Z5
+	VPDPBUSD      Z13, Z12, Z6
+	VMOVDQU64     (R9)(R15*4), Z13
+	VPDPBUSD      Z13, Z11, Z7
+	VPDPBUSD      Z13, Z12, Z8
+	VPSRLW        $0x02, Z9, Z11
+	VPANDQ        Z0, Z11, Z11
+	VPSRLW        $0x02, Z10, Z12
+	VPANDQ        Z0, Z12, Z12
+	VMOVDQU64     64(SI)(R15*4), Z13
+	VPDPBUSD      Z13, Z11, Z1
+	VPDPBUSD      Z13, Z12, Z2
+	VMOVDQU64     64(DI)(R15*4), Z13
+	VPDPBUSD      Z13, Z11, Z3
+	VPDPBUSD      Z13, Z12, Z4
+	VMOVDQU64     64(R8)(R15*4), Z13
+	VPDPBUSD      Z13, Z11, Z5
+	VPDPBUSD      Z13, Z12, Z6
+	VMOVDQU64     64(R9)(R15*4), Z13
+	VPDPBUSD      Z13, Z11, Z7
+	VPDPBUSD      Z13, Z12, Z8
+	VPSRLW        $0x04, Z9, Z11
+	VPANDQ        Z0, Z11, Z11
+	VPSRLW        $0x04, Z10, Z12
+	VPANDQ        Z0, Z12, Z12
+	VMOVDQU64     128(SI)(R15*4), Z13
+	VPDPBUSD      Z13, Z11, Z1
+	VPDPBUSD      Z13, Z12, Z2
+	VMOVDQU64     128(DI)(R15*4), Z13
+	VPDPBUSD      Z13, Z11, Z3
+	VPDPBUSD      Z13, Z12, Z4
+	VMOVDQU64     128(R8)(R15*4), Z13
+	VPDPBUSD      Z13, Z11, Z5
+	VPDPBUSD      Z13, Z12, Z6
+	VMOVDQU64     128(R9)(R15*4), Z13
+	VPDPBUSD      Z13, Z11, Z7
+	VPDPBUSD      Z13, Z12, Z8
+	VPSRLW        $0x06, Z9, Z9
+	VPANDQ        Z0, Z9, Z9
+	VPSRLW        $0x06, Z10, Z10
+	VPANDQ        Z0, Z10, Z10
+	VMOVDQU64     192(SI)(R15*4), Z11
+	VPDPBUSD      Z11, Z9, Z1
+	VPDPBUSD      Z11, Z10, Z2
+	VMOVDQU64     192(DI)(R15*4), Z11
+	VPDPBUSD      Z11, Z9, Z3
+	VPDPBUSD      Z11, Z10, Z4
+	VMOVDQU64     192(R8)(R15*4), Z11
+	VPDPBUSD      Z11, Z9, Z5
+	VPDPBUSD      Z11, Z10, Z6
+	VMOVDQU64     192(R9)(R15*4), Z11
+	VPDPBUSD      Z11, Z9, Z7
+	VPDPBUSD      Z11, Z10, Z8
+	ADDQ          $0x40, R15
+	CMPQ          R15, R10
+	JLT           line
+	VPUNPCKHDQ    Z2, Z1, Z9
+	VPUNPCKLDQ    Z2, Z1, Z1
+	VPADDD        Z9, Z1, Z1
+	VPUNPCKHDQ    Z4, Z3, Z9
+	VPUNPCKLDQ    Z4, Z3, Z3
+	VPADDD        Z9, Z3, Z3
+	VPUNPCKHDQ    Z6, Z5, Z9
+	VPUNPCKLDQ    Z6, Z5, Z5
+	VPADDD        Z9, Z5, Z5
+	VPUNPCKHDQ    Z8, Z7, Z9
+	VPUNPCKLDQ    Z8, Z7, Z7
+	VPADDD        Z9, Z7, Z7
+	VPUNPCKHQDQ   Z3, Z1, Z9
+	VPUNPCKLQDQ   Z3, Z1, Z1
+	VPADDD        Z9, Z1, Z1
+	VPUNPCKHQDQ   Z7, Z5, Z9
+	VPUNPCKLQDQ   Z7, Z5, Z5
+	VPADDD        Z9, Z5, Z5
+	VEXTRACTI64X4 $0x01, Z1, Y9
+	VPADDD        Y9, Y1, Y9
+	VEXTRACTI32X4 $0x01, Y9, X10
+	VPADDD        X10, X9, X10
+	VMOVDQU32     X10, (AX)
+	VEXTRACTI64X4 $0x01, Z5, Y9
+	VPADDD        Y9, Y5, Y9
+	VEXTRACTI32X4 $0x01, Y9, X10
+	VPADDD        X10, X9, X10
+	VMOVDQU32     X10, 16(AX)
+	ADDQ          $0x08, DX
+	ADDQ          $0x20, AX
+	DECQ          BX
+	JNZ           pair
+
+pair_end:
+	VZEROUPPER
+	RET
+
+// func spreadAVX512x4(acc *int32, rows *uint32, pairs int, y0 *float32, y1 *float32, y2 *float32, y3 *float32, sums *int32, factors *float32)
+// Requires: AVX, AVX2
+TEXT ·spreadAVX512x4(SB), NOSPLIT, $0-72
+	MOVQ    acc+0(FP), AX
+	MOVQ    rows+8(FP), CX
+	MOVQ    y0+24(FP), DX
+	MOVQ    y1+32(FP), BX
+	MOVQ    y2+40(FP), SI
+	MOVQ    y3+48(FP), DI
+	MOVQ    sums+56(FP), R8
+	VMOVDQU (R8), Y0
+	MOVQ    factors+64(FP), R8
+	VMOVUPS (R8), Y1
+	MOVQ    pairs+16(FP), R8
+	TESTQ   R8, R8
+	JZ      pair_end
+
+pair:
+	MOVL         (CX), R9
+	MOVL         4(CX), R10
+	VMOVDQU      (AX), Y2
+	VPSUBD       Y0, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVSS       X2, (DX)(R9*4)
+	VEXTRACTPS   $0x01, X2, (DX)(R10*4)
+	VEXTRACTPS   $0x02, X2, (BX)(R9*4)
+	VEXTRACTPS   $0x03, X2, (BX)(R10*4)
+	VEXTRACTF128 $0x01, Y2, X2
+	VMOVSS       X2, (SI)(R9*4)
+	VEXTRACTPS   $0x01, X2, (SI)(R10*4)
+	VEXTRACTPS   $0x02, X2, (DI)(R9*4)
+	VEXTRACTPS   $0x03, X2, (DI)(R10*4)
+	ADDQ         $0x08, CX
+	ADDQ         $0x20, AX
+	DECQ         R8
+	JNZ          pair
+
+pair_end:
+	VZEROUPPER
+	RET
+
+// func rowSetsAVX512(rows *uint32, stride int, counts *int, g0 *float32, g1 *float32, g2 *float32, g3 *float32, sixteens int, mask uint32, always uint32)
+// Requires: AVX, AVX512F, POPCNT
+TEXT ·rowSetsAVX512(SB), NOSPLIT, $0-72
+	MOVQ         rows+0(FP), AX
+	MOVQ         stride+8(FP), CX
+	MOVQ         counts+16(FP), DX
+	MOVQ         g0+24(FP), BX
+	MOVQ         g1+32(FP), SI
+	MOVQ         g2+40(FP), DI
+	MOVQ         g3+48(FP), R8
+	MOVL         $0x00000001, R9
+	VMOVD        R9, X0
+	VPBROADCASTD X0, Z0
+	MOVL         $0x00000002, R9
+	VMOVD        R9, X1
+	VPBROADCASTD X1, Z1
+	MOVL         $0x00000003, R9
+	VMOVD        R9, X2
+	VPBROADCASTD X2, Z2
+	MOVL         $0x00000004, R9
+	VMOVD        R9, X3
+	VPBROADCASTD X3, Z3
+	MOVL         $0x00000005, R9
+	VMOVD        R9, X4
+	VPBROADCASTD X4, Z4
+	MOVL         $0x00000006, R9
+	VMOVD        R9, X5
+	VPBROADCASTD X5, Z5
+	MOVL         $0x00000007, R9
+	VMOVD        R9, X6
+	VPBROADCASTD X6, Z6
+	MOVL         $0x00000008, R9
+	VMOVD        R9, X7
+	VPBROADCASTD X7, Z7
+	MOVL         $0x00000009, R9
+	VMOVD        R9, X8
+	VPBROADCASTD X8, Z8
+	MOVL         $0x0000000a, R9
+	VMOVD        R9, X9
+	VPBROADCASTD X9, Z9
+	MOVL         $0x0000000b, R9
+	VMOVD        R9, X10
+	VPBROADCASTD X10, Z10
+	MOVL         $0x0000000c, R9
+	VMOVD        R9, X11
+	VPBROADCASTD X11, Z11
+	MOVL         $0x0000000d, R9
+	VMOVD        R9, X12
+	VPBROADCASTD X12, Z12
+	MOVL         $0x0000000e, R9
+	VMOVD        R9, X13
+	VPBROADCASTD X13, Z13
+	MOVL         $0x0000000f, R9
+	VMOVD        R9, X14
+	VPBROADCASTD X14, Z14
+	MOVL         mask+64(FP), R9
+	VMOVD        R9, X15
+	VPBROADCASTD X15, Z15
+	MOVL         always+68(FP), R9
+	VMOVD        R9, X16
+	VPBROADCASTD X16, Z16
+	MOVL         $0x00000010, R9
+	VMOVD        R9, X17
+	VPBROADCASTD X17, Z18
+	VMOVDQU32    rowIota16<>+0(SB), Z17
+	VPXORD       Z19, Z19, Z19
+	MOVQ         sixteens+56(FP), R9
+	TESTQ        R9, R9
+	JZ           sixteen_end
+
+sixteen:
+	VPXORD        Z20, Z20, Z20
+	VMOVDQU32     (BX), Z21
+	VPCMPD        $0x06, Z19, Z21, K1
+	VPORD         Z0, Z20, K1, Z20
+	ADDQ          $0x40, BX
+	VMOVDQU32     (SI), Z21
+	VPCMPD        $0x06, Z19, Z21, K1
+	VPORD         Z1, Z20, K1, Z20
+	ADDQ          $0x40, SI
+	VMOVDQU32     (DI), Z21
+	VPCMPD        $0x06, Z19, Z21, K1
+	VPORD         Z3, Z20, K1, Z20
+	ADDQ          $0x40, DI
+	VMOVDQU32     (R8), Z21
+	VPCMPD        $0x06, Z19, Z21, K1
+	VPORD         Z7, Z20, K1, Z20
+	ADDQ          $0x40, R8
+	VPORD         Z16, Z20, Z20
+	VPANDD        Z15, Z20, Z20
+	MOVQ          AX, R10
+	VPCMPEQD      Z0, Z20, K1
+	VPCOMPRESSD.Z Z17, K1, Z21
+	KMOVW         K1, R11
+	POPCNTL       R11, R11
+	ADDQ          CX, R10
+	MOVQ          8(DX), R12
+	VMOVDQU32     Z21, (R10)(R12*4)
+	ADDQ          R11, R12
+	MOVQ          R12, 8(DX)
+	VPCMPEQD      Z1, Z20, K1
+	VPCOMPRESSD.Z Z17, K1, Z21
+	KMOVW         K1, R11
+	POPCNTL       R11, R11
+	ADDQ          CX, R10
+	MOVQ          16(DX), R12
+	VMOVDQU32     Z21, (R10)(R12*4)
+	ADDQ          R11, R12
+	MOVQ          R12, 16(DX)
+	VPCMPEQD      Z2, Z20, K1
+	VPCOMPRESSD.Z Z17, K1, Z21
+	KMOVW         K1, R11
+	POPCNTL       R11, R11
+	ADDQ          CX, R10
+	MOVQ          24(DX), R12
+	VMOVDQU32     Z21, (R10)(R12*4)
+	ADDQ          R11, R12
+	MOVQ          R12, 24(DX)
+	VPCMPEQD      Z3, Z20, K1
+	VPCOMPRESSD.Z Z17, K1, Z21
+	KMOVW         K1, R11
+	POPCNTL       R11, R11
+	ADDQ          CX, R10
+	MOVQ          32(DX), R12
+	VMOVDQU32     Z21, (R10)(R12*4)
+	ADDQ          R11, R12
+	MOVQ          R12, 32(DX)
+	VPCMPEQD      Z4, Z20, K1
+	VPCOMPRESSD.Z Z17, K1, Z21
+	KMOVW         K1, R11
+	POPCNTL       R11, R11
+	ADDQ          CX, R10
+	MOVQ          40(DX), R12
+	VMOVDQU32     Z21, (R10)(R12*4)
+	ADDQ          R11, R12
+	MOVQ          R12, 40(DX)
+	VPCMPEQD      Z5, Z20, K1
+	VPCOMPRESSD.Z Z17, K1, Z21
+	KMOVW         K1, R11
+	POPCNTL       R11, R11
+	ADDQ          CX, R10
+	MOVQ          48(DX), R12
+	VMOVDQU32     Z21, (R10)(R12*4)
+	ADDQ          R11, R12
+	MOVQ          R12, 48(DX)
+	VPCMPEQD      Z6, Z20, K1
+	VPCOMPRESSD.Z Z17, K1, Z21
+	KMOVW         K1, R11
+	POPCNTL       R11, R11
+	ADDQ          CX, R10
+	MOVQ          56(DX), R12
+	VMOVDQU32     Z21, (R10)(R12*4)
+	ADDQ          R11, R12
+	MOVQ          R12, 56(DX)
+	VPCMPEQD      Z7, Z20, K1
+	VPCOMPRESSD.Z Z17, K1, Z21
+	KMOVW         K1, R11
+	POPCNTL       R11, R11
+	ADDQ          CX, R10
+	MOVQ          64(DX), R12
+	VMOVDQU32     Z21, (R10)(R12*4)
+	ADDQ          R11, R12
+	MOVQ          R12, 64(DX)
+	VPCMPEQD      Z8, Z20, K1
+	VPCOMPRESSD.Z Z17, K1, Z21
+	KMOVW         K1, R11
+	POPCNTL       R11, R11
+	ADDQ          CX, R10
+	MOVQ          72(DX), R12
+	VMOVDQU32     Z21, (R10)(R12*4)
+	ADDQ          R11, R12
+	MOVQ          R12, 72(DX)
+	VPCMPEQD      Z9, Z20, K1
+	VPCOMPRESSD.Z Z17, K1, Z21
+	KMOVW         K1, R11
+	POPCNTL       R11, R11
+	ADDQ          CX, R10
+	MOVQ          80(DX), R12
+	VMOVDQU32     Z21, (R10)(R12*4)
+	ADDQ          R11, R12
+	MOVQ          R12, 80(DX)
+	VPCMPEQD      Z10, Z20, K1
+	VPCOMPRESSD.Z Z17, K1, Z21
+	KMOVW         K1, R11
+	POPCNTL       R11, R11
+	ADDQ          CX, R10
+	MOVQ          88(DX), R12
+	VMOVDQU32     Z21, (R10)(R12*4)
+	ADDQ          R11, R12
+	MOVQ          R12, 88(DX)
+	VPCMPEQD      Z11, Z20, K1
+	VPCOMPRESSD.Z Z17, K1, Z21
+	KMOVW         K1, R11
+	POPCNTL       R11, R11
+	ADDQ          CX, R10
+	MOVQ          96(DX), R12
+	VMOVDQU32     Z21, (R10)(R12*4)
+	ADDQ          R11, R12
+	MOVQ          R12, 96(DX)
+	VPCMPEQD      Z12, Z20, K1
+	VPCOMPRESSD.Z Z17, K1, Z21
+	KMOVW         K1, R11
+	POPCNTL       R11, R11
+	ADDQ          CX, R10
+	MOVQ          104(DX), R12
+	VMOVDQU32     Z21, (R10)(R12*4)
+	ADDQ          R11, R12
+	MOVQ          R12, 104(DX)
+	VPCMPEQD      Z13, Z20, K1
+	VPCOMPRESSD.Z Z17, K1, Z21
+	KMOVW         K1, R11
+	POPCNTL       R11, R11
+	ADDQ          CX, R10
+	MOVQ          112(DX), R12
+	VMOVDQU32     Z21, (R10)(R12*4)
+	ADDQ          R11, R12
+	MOVQ          R12, 112(DX)
+	VPCMPEQD      Z14, Z20, K1
+	VPCOMPRESSD.Z Z17, K1, Z21
+	KMOVW         K1, R11
+	POPCNTL       R11, R11
+	ADDQ          CX, R10
+	MOVQ          120(DX), R12
+	VMOVDQU32     Z21, (R10)(R12*4)
+	ADDQ          R11, R12
+	MOVQ          R12, 120(DX)
+	VPADDD        Z18, Z17, Z17
+	DECQ          R9
+	JNZ           sixteen
+
+sixteen_end:
+	VZEROUPPER
+	RET
+
+DATA rowIota16<>+0(SB)/4, $0x00000000
+DATA rowIota16<>+4(SB)/4, $0x00000001
+DATA rowIota16<>+8(SB)/4, $0x00000002
+DATA rowIota16<>+12(SB)/4, $0x00000003
+DATA rowIota16<>+16(SB)/4, $0x00000004
+DATA rowIota16<>+20(SB)/4, $0x00000005
+DATA rowIota16<>+24(SB)/4, $0x00000006
+DATA rowIota16<>+28(SB)/4, $0x00000007
+DATA rowIota16<>+32(SB)/4, $0x00000008
+DATA rowIota16<>+36(SB)/4, $0x00000009
+DATA rowIota16<>+40(SB)/4, $0x0000000a
+DATA rowIota16<>+44(SB)/4, $0x0000000b
+DATA rowIota16<>+48(SB)/4, $0x0000000c
+DATA rowIota16<>+52(SB)/4, $0x0000000d
+DATA rowIota16<>+56(SB)/4, $0x0000000e
+DATA rowIota16<>+60(SB)/4, $0x0000000f
+GLOBL rowIota16<>(SB), RODATA|NOPTR, $64

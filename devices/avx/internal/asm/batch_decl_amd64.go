@@ -52,3 +52,62 @@ func panelsAVX512x7(c *int32, ldc int, w *byte, ldw int, q *int8, ldq int, block
 //
 //go:noescape
 func panelsAVX512x8(c *int32, ldc int, w *byte, ldw int, q *int8, ldq int, blocks int, init *int32, next *byte)
+
+// pairsAVX512x1 writes, for pairs of the given rows and 1 tokens, the products
+// acc[8·pair + 2·token + row] over lines of 256 columns, of which there is one at least.
+// Two more rows may be asked for.
+//
+//go:noescape
+func pairsAVX512x1(acc *int32, w *byte, rows *uint32, pairs int, q0 *int8, q1 *int8, q2 *int8, q3 *int8, lines int)
+
+// spreadAVX512x1 writes yt[row] = factors[2t]·(acc − sums[2t]) for the sums that pairs makes of
+// 1 tokens. The factor and the sum of a token are there twice, and eight of each.
+//
+//go:noescape
+func spreadAVX512x1(acc *int32, rows *uint32, pairs int, y0 *float32, y1 *float32, y2 *float32, y3 *float32, sums *int32, factors *float32)
+
+// pairsAVX512x2 writes, for pairs of the given rows and 2 tokens, the products
+// acc[8·pair + 2·token + row] over lines of 256 columns, of which there is one at least.
+// Two more rows may be asked for.
+//
+//go:noescape
+func pairsAVX512x2(acc *int32, w *byte, rows *uint32, pairs int, q0 *int8, q1 *int8, q2 *int8, q3 *int8, lines int)
+
+// spreadAVX512x2 writes yt[row] = factors[2t]·(acc − sums[2t]) for the sums that pairs makes of
+// 2 tokens. The factor and the sum of a token are there twice, and eight of each.
+//
+//go:noescape
+func spreadAVX512x2(acc *int32, rows *uint32, pairs int, y0 *float32, y1 *float32, y2 *float32, y3 *float32, sums *int32, factors *float32)
+
+// pairsAVX512x3 writes, for pairs of the given rows and 3 tokens, the products
+// acc[8·pair + 2·token + row] over lines of 256 columns, of which there is one at least.
+// Two more rows may be asked for.
+//
+//go:noescape
+func pairsAVX512x3(acc *int32, w *byte, rows *uint32, pairs int, q0 *int8, q1 *int8, q2 *int8, q3 *int8, lines int)
+
+// spreadAVX512x3 writes yt[row] = factors[2t]·(acc − sums[2t]) for the sums that pairs makes of
+// 3 tokens. The factor and the sum of a token are there twice, and eight of each.
+//
+//go:noescape
+func spreadAVX512x3(acc *int32, rows *uint32, pairs int, y0 *float32, y1 *float32, y2 *float32, y3 *float32, sums *int32, factors *float32)
+
+// pairsAVX512x4 writes, for pairs of the given rows and 4 tokens, the products
+// acc[8·pair + 2·token + row] over lines of 256 columns, of which there is one at least.
+// Two more rows may be asked for.
+//
+//go:noescape
+func pairsAVX512x4(acc *int32, w *byte, rows *uint32, pairs int, q0 *int8, q1 *int8, q2 *int8, q3 *int8, lines int)
+
+// spreadAVX512x4 writes yt[row] = factors[2t]·(acc − sums[2t]) for the sums that pairs makes of
+// 4 tokens. The factor and the sum of a token are there twice, and eight of each.
+//
+//go:noescape
+func spreadAVX512x4(acc *int32, rows *uint32, pairs int, y0 *float32, y1 *float32, y2 *float32, y3 *float32, sums *int32, factors *float32)
+
+// rowSetsAVX512 appends row i of 16·sixteens to the list at rows + s·stride, in bytes,
+// which has counts[s] rows, where s, from 1 to 15, has bit t if gt[i] is positive, or
+// always has, of the bits of mask. It writes up to 16 more rows of no meaning.
+//
+//go:noescape
+func rowSetsAVX512(rows *uint32, stride int, counts *int, g0 *float32, g1 *float32, g2 *float32, g3 *float32, sixteens int, mask uint32, always uint32)

@@ -623,3 +623,39 @@ func panelsAVX512x7(c *int32, ldc int, w *byte, ldw int, q *int8, ldq int, block
 func panelsAVX512x8(c *int32, ldc int, w *byte, ldw int, q *int8, ldq int, blocks int, init *int32, next *byte) {
 	panic(noAssembly)
 }
+
+func pairsAVX512x1(acc *int32, w *byte, rows *uint32, pairs int, q0 *int8, q1 *int8, q2 *int8, q3 *int8, lines int) {
+	panic(noAssembly)
+}
+
+func spreadAVX512x1(acc *int32, rows *uint32, pairs int, y0 *float32, y1 *float32, y2 *float32, y3 *float32, sums *int32, factors *float32) {
+	panic(noAssembly)
+}
+
+func pairsAVX512x2(acc *int32, w *byte, rows *uint32, pairs int, q0 *int8, q1 *int8, q2 *int8, q3 *int8, lines int) {
+	panic(noAssembly)
+}
+
+func spreadAVX512x2(acc *int32, rows *uint32, pairs int, y0 *float32, y1 *float32, y2 *float32, y3 *float32, sums *int32, factors *float32) {
+	panic(noAssembly)
+}
+
+func pairsAVX512x3(acc *int32, w *byte, rows *uint32, pairs int, q0 *int8, q1 *int8, q2 *int8, q3 *int8, lines int) {
+	panic(noAssembly)
+}
+
+func spreadAVX512x3(acc *int32, rows *uint32, pairs int, y0 *float32, y1 *float32, y2 *float32, y3 *float32, sums *int32, factors *float32) {
+	panic(noAssembly)
+}
+
+func pairsAVX512x4(acc *int32, w *byte, rows *uint32, pairs int, q0 *int8, q1 *int8, q2 *int8, q3 *int8, lines int) {
+	panic(noAssembly)
+}
+
+func spreadAVX512x4(acc *int32, rows *uint32, pairs int, y0 *float32, y1 *float32, y2 *float32, y3 *float32, sums *int32, factors *float32) {
+	panic(noAssembly)
+}
+
+func rowSetsAVX512(rows *uint32, stride int, counts *int, g0 *float32, g1 *float32, g2 *float32, g3 *float32, sixteens int, mask uint32, always uint32) {
+	panic(noAssembly)
+}

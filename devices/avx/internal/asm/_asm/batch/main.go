@@ -13,5 +13,10 @@ func main() {
 	for tokens := 2; tokens <= 8; tokens++ {
 		panels(tokens)
 	}
+	for tokens := 1; tokens <= 4; tokens++ {
+		pairs(tokens)
+		spread(tokens)
+	}
+	sets()
 	Generate()
 }
