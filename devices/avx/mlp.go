@@ -64,9 +64,12 @@ type mlp struct {
 }
 
 const (
-	// mlpRows is the least rows of a task: half of them are what the product with rows
-	// of up asks for ahead.
+	// mlpRows is what the rows of a task are a multiple of: half of them are what the
+	// product with rows of up asks for ahead.
 	mlpRows = 128
+	// mlpLeast is how many times as many a task has at least where there are enough
+	// for all threads. A task loses about 2 µs where it changes from gate to up.
+	mlpLeast = 3
 	// mlpBatchRows is the most rows of a task of several tokens, which has them in the
 	// L2 cache. The more there are, the more find a pair that the same tokens want.
 	mlpBatchRows = 256
@@ -84,13 +87,15 @@ func (u *unit) newMLP(c *devices.Call, mem *scratch) *mlp {
 		return m
 	}
 	// Long tasks first: each has gate rows in one stretch and then some of up, and
-	// asks for nothing ahead where these begin. Short ones last, to end together.
+	// asks for nothing ahead where these begin. Shorter ones last, to end together.
 	m.tasks = append(m.tasks, 0)
-	size, widest := 0, 0
+	least := max(1, min(mlpLeast, m.n/mlpRows/(8*u.threads)))
+	widest := 0
 	for r := 0; r < m.n; {
-		size = max(1, (m.n-r)/mlpRows/(2*u.threads)) * mlpRows
+		left := (m.n - r) / mlpRows
+		size := max(least, left*3/(4*u.threads)) * mlpRows
 		if s > 1 {
-			size = min(size, mlpBatchRows)
+			size = min(max(1, left/(2*u.threads))*mlpRows, mlpBatchRows)
 		}
 		widest = max(widest, size)
 		r = min(m.n, r+size)

@@ -1,5 +1,10 @@
 package asm
 
+import (
+	"math"
+	"math/bits"
+)
+
 // The ternary layout "i2r256", two bits a weight, for products of which only some
 // rows are wanted: only those are read.
 //
@@ -69,6 +74,7 @@ func rowCode(row []byte, i int) byte {
 type RowList struct {
 	offs []uint32 // bytes from the start of the matrix, and rowsAhead more
 	n    int      // of rows
+	inv  uint64   // 2^64 over the bytes of a row, rounded up
 }
 
 // RowListLen is the number of elements of a RowList for up to n rows.
@@ -93,7 +99,7 @@ func (l *RowList) SetUnless(x []float32, first, k int) {
 		n += in
 		at += size
 	}
-	l.fill(n, uint32(first)*size)
+	l.fill(n, uint32(first)*size, size)
 }
 
 // SetAll lists n rows from first on.
@@ -102,15 +108,16 @@ func (l *RowList) SetAll(n, first, k int) {
 	for i := range l.offs[:n] {
 		l.offs[i] = uint32(first+i) * size
 	}
-	l.fill(n, uint32(first)*size)
+	l.fill(n, uint32(first)*size, size)
 }
 
 // fill ends a list of n rows: what is asked for beyond it is the last one.
-func (l *RowList) fill(n int, last uint32) {
+func (l *RowList) fill(n int, last, size uint32) {
 	l.n = n
 	if n > 0 {
 		last = l.offs[n-1]
 	}
+	l.inv = math.MaxUint64/max(uint64(size), 1) + 1
 	for i := range l.offs[n:RowListLen(n)] {
 		l.offs[n+i] = last
 	}
@@ -119,8 +126,13 @@ func (l *RowList) fill(n int, last uint32) {
 // Len is the number of rows in the list.
 func (l *RowList) Len() int { return l.n }
 
-// Row is row i of the list.
-func (l *RowList) Row(i, k int) int { return int(l.offs[i]) / RowBytes(k) }
+// Row is entry i of the list.
+func (l *RowList) Row(i int) int {
+	// A quotient of numbers of 32 bits (Lemire, Kaser and Kurz, "Faster remainder by
+	// direct computation", 2019): a division would take several times as long.
+	row, _ := bits.Mul64(l.inv, uint64(l.offs[i]))
+	return int(row)
+}
 
 // TernaryRowsGEMV computes acc[i] = Σ_j q[j]·w[r,j] for row r = list.Row(i) of a
 // matrix of k columns packed by rows, exactly for every int8 q and k ≤ 2^20. acc has
@@ -136,7 +148,8 @@ func (isa ISA) TernaryRowsGEMV(acc []int32, packed []byte, list *RowList, q []in
 	}
 	_ = packed[int(list.offs[list.n-1])+lines*lineBytes-1] // they ascend
 	offs := list.offs[:padded+rowsAhead]
-	var sums [16 * rowsAhead]int32
+	var mem [16*rowsAhead + lineBytes/4 - 1]int32
+	sums := wholeLines(mem[:])
 	switch isa {
 	case Generic:
 	case AVX512:

@@ -64,7 +64,7 @@ func (isa ISA) TernaryRowsBatch(ps []RowProduct, packed []byte, b *RowBatch, fir
 		up := p.Up[:len(p.Gate)]
 		clear(up)
 		for j, v := range b.acc[:b.list.Len()] {
-			up[b.list.Row(j, k)-first] = float32(v) * p.Factor
+			up[b.list.Row(j)-first] = float32(v) * p.Factor
 		}
 	}
 	return read

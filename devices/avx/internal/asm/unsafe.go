@@ -16,3 +16,9 @@ func int8ToBytes(q []int8) []byte {
 func advance(p *byte, bytes int) *byte {
 	return (*byte)(unsafe.Add(unsafe.Pointer(p), bytes))
 }
+
+// wholeLines is the part of words from where a cache line of 64 bytes begins on.
+func wholeLines(words []int32) []int32 {
+	skip := -uintptr(unsafe.Pointer(unsafe.SliceData(words))) % lineBytes / 4
+	return words[skip:]
+}
