@@ -112,7 +112,14 @@ type top struct {
 	lists  [][]uint32  // by worker
 	acc    [][]int32   // by worker
 	codes  [][]int16   // by worker
+	closer []topCloser // by worker
 	looked []int       // by chunk: rows whose crumbs were read
+}
+
+// topCloser is memory for a closer look at rows of a chunk.
+type topCloser struct {
+	sums                []float64
+	bounds, least, most []float32
 }
 
 // topToken is what screening knows of a token.
@@ -154,6 +161,13 @@ func (u *unit) newTop(c *devices.Call, mem *scratch) *top {
 	t.lists = parts[uint32](mem, u.threads, asm.ScreenListLen(topRows))
 	t.acc = parts[int32](mem, u.threads, 2*topRows)
 	t.codes = parts[int16](mem, u.threads, t.k)
+	t.closer = make([]topCloser, u.threads)
+	for i := range t.closer {
+		t.closer[i] = topCloser{
+			part[float64](mem, topRows), part[float32](mem, topRows*screen.Bounds),
+			part[float32](mem, topRows), part[float32](mem, topRows),
+		}
+	}
 	return t
 }
 
@@ -270,8 +284,15 @@ func (t *top) nibbles(task, worker int) {
 	first, end := task*topRows, min(t.n, (task+1)*topRows)
 	for from := first; from < end; from += size {
 		to := min(end, from+size)
-		for i, q := range t.q {
-			t.isa.ScreenNibbles(acc, t.nib[from*ld:], q, ceilDiv(to-from, screen.Group), t.cols/screen.NibbleBlock)
+		w, next := t.nib[from*ld:], t.nib[min(t.n, to)*ld:]
+		i := 0 // of a walk
+		for ; t.pairs && 2*i+asm.ScreenTokens <= t.s && (to-from)%screen.Group == 0; i += asm.ScreenTokens / 2 {
+			// Together the tokens ask for the next rows.
+			part := 2 * i / asm.ScreenTokens * (to - from) * ld / 4
+			t.nibbles4(2*i, from, to, w, next[min(part, len(next)):], acc)
+		}
+		for ; i < len(t.q); i++ {
+			t.isa.ScreenNibbles(acc, w, t.q[i], ceilDiv(to-from, screen.Group), t.cols/screen.NibbleBlock)
 			if t.pairs {
 				for j := 2 * i; j < min(t.s, 2*i+2); j++ {
 					sums, base := t.sums[j][from:to], 30*t.tokens[j].sum
@@ -286,13 +307,21 @@ func (t *top) nibbles(task, worker int) {
 				sums[r] = 4*(256*float64(acc[2*r])+float64(acc[2*r+1])) - base
 			}
 		}
-		for i := range t.tokens {
-			t.intervals(&t.tokens[i], t.least[i][from:to], t.most[i][from:to], t.sums[i][from:to], t.bounds[from*screen.Bounds:], screen.Error4, 0)
-		}
 	}
 	for i := range t.tokens {
+		t.intervals(&t.tokens[i], t.least[i][first:end], t.most[i][first:end], t.sums[i][first:end], t.bounds[first*screen.Bounds:], screen.Error4, 0)
 		t.peaks[i][task] = t.isa.Max(t.least[i][first:end])
 	}
+}
+
+// nibbles4 is the first look of four tokens, from token i on, at a block of rows.
+func (t *top) nibbles4(i, from, to int, w, next []byte, acc []int32) {
+	var sums [asm.ScreenTokens][]float64
+	var bases [asm.ScreenTokens]float64
+	for j := range sums {
+		sums[j], bases[j] = t.sums[i+j][from:to], 30*t.tokens[i+j].sum
+	}
+	t.isa.ScreenNibbles4(&sums, w, t.q[i/2], t.q[i/2+1], (to-from)/screen.Group, t.cols/screen.NibbleBlock, &bases, acc, next)
 }
 
 // runs calls f with the stretches of rows of a chunk that are still in.
@@ -338,9 +367,15 @@ func (t *top) crumbs(task, worker int) {
 			t.intervals(tok, least, most, sums, bounds, screen.Error6, blur)
 		} else {
 			t.isa.ScreenCrumbsList(acc, w, codes, &list, blocks)
+			c := &t.closer[worker] // what is known of these rows, side by side
 			for j, r := range rows {
 				sums[r] += tok.unit*float64(acc[j]) + shift
-				t.intervals(tok, least[r:r+1], most[r:r+1], sums[r:r+1], bounds[r*screen.Bounds:], screen.Error6, blur)
+				c.sums[j] = sums[r]
+				copy(c.bounds[j*screen.Bounds:(j+1)*screen.Bounds], bounds[int(r)*screen.Bounds:])
+			}
+			t.intervals(tok, c.least[:len(rows)], c.most[:len(rows)], c.sums[:len(rows)], c.bounds, screen.Error6, blur)
+			for j, r := range rows {
+				least[r], most[r] = c.least[j], c.most[j]
 			}
 		}
 		t.peaks[i][task] = t.isa.Max(least)

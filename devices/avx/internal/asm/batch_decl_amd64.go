@@ -111,3 +111,9 @@ func spreadAVX512x4(acc *int32, rows *uint32, pairs int, y0 *float32, y1 *float3
 //
 //go:noescape
 func rowSetsAVX512(rows *uint32, stride int, counts *int, g0 *float32, g1 *float32, g2 *float32, g3 *float32, sixteens int, mask uint32, always uint32)
+
+// nibbles4AVX512 writes 4·sum − base of rows, for groups of four, and the two tokens of
+// qa and of qb over blocks of 128 columns. It asks for 64·blocks·groups bytes from next on.
+//
+//go:noescape
+func nibbles4AVX512(s0 *float64, s1 *float64, s2 *float64, s3 *float64, w *byte, qa *int8, qb *int8, blocks int, groups int, bases *float64, next *byte)

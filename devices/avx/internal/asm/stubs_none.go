@@ -659,3 +659,7 @@ func spreadAVX512x4(acc *int32, rows *uint32, pairs int, y0 *float32, y1 *float3
 func rowSetsAVX512(rows *uint32, stride int, counts *int, g0 *float32, g1 *float32, g2 *float32, g3 *float32, sixteens int, mask uint32, always uint32) {
 	panic(noAssembly)
 }
+
+func nibbles4AVX512(s0 *float64, s1 *float64, s2 *float64, s3 *float64, w *byte, qa *int8, qb *int8, blocks int, groups int, bases *float64, next *byte) {
+	panic(noAssembly)
+}

@@ -1,5 +1,5 @@
-// Command batch generates the products of a few tokens with packed ternary weights,
-// which are unpacked in registers: for all of these tokens at once.
+// Command batch generates the products of a few tokens with packed weights, which are
+// unpacked in registers: once for several of them.
 package main
 
 import (
@@ -18,5 +18,6 @@ func main() {
 		spread(tokens)
 	}
 	sets()
+	nibbles()
 	Generate()
 }

@@ -130,6 +130,14 @@ func pairs(tokens int) {
 // store writes the sums of up to eight vectors' lanes, which it changes. What stands
 // for vectors that are missing has no meaning.
 func store(v []reg.VecVirtual, acc reg.Register) {
+	for i := 0; i < len(v); i += 4 {
+		VMOVDQU32(addLanes(v[i:min(i+4, len(v))]), Mem{Base: acc, Disp: 4 * i})
+	}
+}
+
+// addLanes returns the sums of two or four vectors' lanes, those of two twice. It
+// changes the vectors.
+func addLanes(v []reg.VecVirtual) reg.VecVirtual {
 	merge := func(a, b reg.VecVirtual, low, high func(...Op)) {
 		t := ZMM()
 		high(b, a, t)
@@ -138,28 +146,22 @@ func store(v []reg.VecVirtual, acc reg.Register) {
 	}
 	dl, dh := func(o ...Op) { VPUNPCKLDQ(o[0], o[1], o[2]) }, func(o ...Op) { VPUNPCKHDQ(o[0], o[1], o[2]) }
 	ql, qh := func(o ...Op) { VPUNPCKLQDQ(o[0], o[1], o[2]) }, func(o ...Op) { VPUNPCKHQDQ(o[0], o[1], o[2]) }
-	for i := 0; i+1 < len(v); i += 2 {
+	for i := 0; i < len(v); i += 2 {
 		merge(v[i], v[i+1], dl, dh)
 	}
-	var fours []reg.VecVirtual
-	for i := 0; i < len(v); i += 4 {
-		if i+2 < len(v) {
-			merge(v[i], v[i+2], ql, qh)
-		} else { // twice the pair
-			t := ZMM()
-			VPSHUFD(Imm(0x4e), v[i], t)
-			VPADDD(t, v[i], v[i])
-		}
-		fours = append(fours, v[i])
+	if len(v) > 2 {
+		merge(v[0], v[2], ql, qh)
+	} else {
+		t := ZMM()
+		VPSHUFD(Imm(0x4e), v[0], t)
+		VPADDD(t, v[0], v[0])
 	}
-	for i, f := range fours {
-		y, x := YMM(), XMM()
-		VEXTRACTI64X4(Imm(1), f, y)
-		VPADDD(y, f.AsY(), y)
-		VEXTRACTI32X4(Imm(1), y, x)
-		VPADDD(x, y.AsX(), x)
-		VMOVDQU32(x, Mem{Base: acc, Disp: 16 * i})
-	}
+	y, x := YMM(), XMM()
+	VEXTRACTI64X4(Imm(1), v[0], y)
+	VPADDD(y, v[0].AsY(), y)
+	VEXTRACTI32X4(Imm(1), y, x)
+	VPADDD(x, y.AsX(), x)
+	return x
 }
 
 // sets lists rows by which of four tokens want them.
