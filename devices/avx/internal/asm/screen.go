@@ -186,9 +186,14 @@ func (isa ISA) ScreenIntervals(least, most []float32, steps []float64, bounds []
 	n := len(steps)
 	least, most, bounds = least[:n], most[:n], bounds[:4*n]
 	i := 0
-	if eights := n / 8; isa == AVX512 && eights > 0 && lost < 4 {
-		screenIntervalsAVX512(&least[0], &most[0], &steps[0], &bounds[0], eights, &f.Step, lost)
-		i = 8 * eights
+	switch {
+	case isa == Generic || n < 4 || lost > 3:
+	case isa == AVX512:
+		i = n / 8 * 8
+		screenIntervalsAVX512(&least[0], &most[0], &steps[0], &bounds[0], i/8, &f.Step, lost)
+	default:
+		i = n / 4 * 4
+		screenIntervalsAVX2(&least[0], &most[0], &steps[0], &bounds[0], i/4, &f.Step, lost)
 	}
 	for ; i < n; i++ {
 		b := bounds[4*i : 4*i+4]

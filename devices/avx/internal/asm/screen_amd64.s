@@ -710,6 +710,100 @@ DATA everyFourth<>+56(SB)/4, $0x00000018
 DATA everyFourth<>+60(SB)/4, $0x0000001c
 GLOBL everyFourth<>(SB), RODATA|NOPTR, $64
 
+// func screenIntervalsAVX2(least *float32, most *float32, steps *float64, bounds *float32, fours int, factors *float64, lost int)
+// Requires: AVX
+TEXT ·screenIntervalsAVX2(SB), NOSPLIT, $0-56
+	MOVQ         least+0(FP), AX
+	MOVQ         most+8(FP), CX
+	MOVQ         steps+16(FP), DX
+	MOVQ         bounds+24(FP), BX
+	MOVQ         fours+32(FP), SI
+	MOVQ         factors+40(FP), DI
+	MOVQ         lost+48(FP), R8
+	VBROADCASTSD (DI), Y0
+	VBROADCASTSD 8(DI), Y1
+	VBROADCASTSD 16(DI), Y2
+	VBROADCASTSD 24(DI), Y3
+	VBROADCASTSD 32(DI), Y4
+	VBROADCASTSD 40(DI), Y5
+	VBROADCASTSD 48(DI), Y6
+	VBROADCASTSD 56(DI), Y7
+	VBROADCASTSD 64(DI), Y8
+	LEAQ         (BX)(R8*4), R8
+	TESTQ        SI, SI
+	JZ           four_end
+
+four:
+	VMOVSS       (BX), X9
+	VINSERTPS    $0x10, 16(BX), X9, X9
+	VINSERTPS    $0x20, 32(BX), X9, X9
+	VINSERTPS    $0x30, 48(BX), X9, X9
+	VCVTPS2PD    X9, Y9
+	VMOVSS       (R8), X10
+	VINSERTPS    $0x10, 16(R8), X10, X10
+	VINSERTPS    $0x20, 32(R8), X10, X10
+	VINSERTPS    $0x30, 48(R8), X10, X10
+	VCVTPS2PD    X10, Y10
+	VMOVSS       12(BX), X11
+	VINSERTPS    $0x10, 28(BX), X11, X11
+	VINSERTPS    $0x20, 44(BX), X11, X11
+	VINSERTPS    $0x30, 60(BX), X11, X11
+	VCVTPS2PD    X11, Y11
+	VMULPD       Y0, Y9, Y9
+	VMULPD       (DX), Y9, Y12
+	VMULPD       Y1, Y11, Y13
+	VMULPD       Y2, Y10, Y10
+	VADDPD       Y10, Y13, Y13
+	VANDPD       notSign<>+0(SB), Y12, Y10
+	VMULPD       Y3, Y10, Y10
+	VMULPD       Y4, Y9, Y9
+	VADDPD       Y9, Y10, Y10
+	VADDPD       Y10, Y13, Y13
+	VADDPD       Y5, Y13, Y13
+	VMULPD       Y6, Y11, Y11
+	VCMPPD       $0x15, Y7, Y11, Y11
+	VCMPPD       $0x15, Y8, Y13, Y10
+	VORPD        Y10, Y11, Y11
+	VEXTRACTF128 $0x01, Y11, X10
+	VSHUFPS      $0x88, X10, X11, X11
+	VSUBPD       Y13, Y12, Y10
+	VADDPD       Y13, Y12, Y12
+	VCVTPD2PSY   Y10, X10
+	VCVTPD2PSY   Y12, X12
+	VBLENDVPS    X11, minusInfinity<>+0(SB), X10, X10
+	VBLENDVPS    X11, infinity<>+0(SB), X12, X12
+	VMOVUPS      X10, (AX)
+	VMOVUPS      X12, (CX)
+	ADDQ         $0x40, BX
+	ADDQ         $0x40, R8
+	ADDQ         $0x20, DX
+	ADDQ         $0x10, AX
+	ADDQ         $0x10, CX
+	DECQ         SI
+	JNZ          four
+
+four_end:
+	VZEROUPPER
+	RET
+
+DATA infinity<>+0(SB)/4, $0x7f800000
+DATA infinity<>+4(SB)/4, $0x7f800000
+DATA infinity<>+8(SB)/4, $0x7f800000
+DATA infinity<>+12(SB)/4, $0x7f800000
+GLOBL infinity<>(SB), RODATA|NOPTR, $16
+
+DATA minusInfinity<>+0(SB)/4, $0xff800000
+DATA minusInfinity<>+4(SB)/4, $0xff800000
+DATA minusInfinity<>+8(SB)/4, $0xff800000
+DATA minusInfinity<>+12(SB)/4, $0xff800000
+GLOBL minusInfinity<>(SB), RODATA|NOPTR, $16
+
+DATA notSign<>+0(SB)/8, $0x7fffffffffffffff
+DATA notSign<>+8(SB)/8, $0x7fffffffffffffff
+DATA notSign<>+16(SB)/8, $0x7fffffffffffffff
+DATA notSign<>+24(SB)/8, $0x7fffffffffffffff
+GLOBL notSign<>(SB), RODATA|NOPTR, $32
+
 // func screenCrumbsListAVX512(acc *int32, w *byte, q *int8, blocks int, offs *uint32, quads int)
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, MMX+
 TEXT ·screenCrumbsListAVX512(SB), NOSPLIT, $0-48

@@ -33,6 +33,11 @@ func screenCrumbsAVX2(acc *int32, w *byte, q *int8, blocks int, groups int)
 //go:noescape
 func screenIntervalsAVX512(least *float32, most *float32, steps *float64, bounds *float32, eights int, factors *float64, lost int)
 
+// screenIntervalsAVX2 writes what logits of 4·fours rows are at least and at most.
+//
+//go:noescape
+func screenIntervalsAVX2(least *float32, most *float32, steps *float64, bounds *float32, fours int, factors *float64, lost int)
+
 // screenCrumbsListAVX512 writes, for 4·quads rows at the byte offsets offs, of which 16 more
 // may be asked for, the sums with the high bytes of q over blocks of 256 columns.
 //

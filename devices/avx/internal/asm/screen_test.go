@@ -106,7 +106,7 @@ func checkCrumbsList(t *testing.T, isa ISA, w []byte, x []int8, blocks int, want
 func TestScreenIntervals(t *testing.T) {
 	r := newRand(4)
 	inf := float32(math.Inf(1))
-	for _, n := range []int{0, 1, 7, 8, 9, 64, 100} {
+	for _, n := range []int{0, 1, 4, 7, 8, 9, 64, 100} {
 		least, most, steps := guarded[float32](t, n, false), guarded[float32](t, n, false), guarded[float64](t, n, false)
 		bounds := guarded[float32](t, 4*n, false)
 		for i := range steps {

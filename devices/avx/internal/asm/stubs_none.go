@@ -468,6 +468,10 @@ func screenIntervalsAVX512(least *float32, most *float32, steps *float64, bounds
 	panic(noAssembly)
 }
 
+func screenIntervalsAVX2(least *float32, most *float32, steps *float64, bounds *float32, fours int, factors *float64, lost int) {
+	panic(noAssembly)
+}
+
 func screenCrumbsListAVX512(acc *int32, w *byte, q *int8, blocks int, offs *uint32, quads int) {
 	panic(noAssembly)
 }

@@ -43,6 +43,7 @@ func main() {
 		narrow(p, kernel)
 	}
 	intervals()
+	intervalsAVX2()
 	wide(planes[1], listed)
 	narrow(planes[1], listed)
 	Generate()
@@ -357,6 +358,80 @@ func intervals() {
 		ADDQ(Imm(64), steps)
 		ADDQ(Imm(32), least)
 		ADDQ(Imm(32), most)
+	})
+	emit.Ret()
+}
+
+// intervalsAVX2 leaves constants that are used once in memory: there are too few
+// registers.
+func intervalsAVX2() {
+	emit.Func("screenIntervalsAVX2", "func(least, most *float32, steps *float64, bounds *float32, fours int, factors *float64, lost int)",
+		"screenIntervalsAVX2 writes what logits of 4·fours rows are at least and at most.")
+	least, most, steps, bounds, fours := emit.Ptr("least"), emit.Ptr("most"), emit.Ptr("steps"), emit.Ptr("bounds"), emit.Ptr("fours")
+	factors, lostAt := emit.Ptr("factors"), emit.Ptr("lost")
+	var f [9]reg.VecVirtual
+	for i := range f {
+		f[i] = YMM()
+		VBROADCASTSD(Mem{Base: factors, Disp: 8 * i}, f[i])
+	}
+	step, alpha, beta, slack, blur, tiny, length, huge, limit := f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8]
+	constant := func(name string, v uint32) Mem {
+		m := GLOBL(name, RODATA|NOPTR)
+		for i := range 4 {
+			DATA(4*i, U32(v))
+		}
+		return m
+	}
+	inf, none := constant("infinity", 0x7f800000), constant("minusInfinity", 0xff800000)
+	sign := GLOBL("notSign", RODATA|NOPTR)
+	for i := range 4 {
+		DATA(8*i, U64(0x7fffffffffffffff))
+	}
+	const perRow = 16
+	LEAQ(Mem{Base: bounds, Index: lostAt, Scale: 4}, lostAt)
+	emit.Loop("four", fours, func() {
+		pick := func(base reg.Register, offset int) reg.VecVirtual { // an element of four rows
+			v := YMM()
+			VMOVSS(Mem{Base: base, Disp: offset}, v.AsX())
+			for i := 1; i < 4; i++ {
+				VINSERTPS(Imm(uint64(16*i)), Mem{Base: base, Disp: offset + perRow*i}, v.AsX(), v.AsX())
+			}
+			VCVTPS2PD(v.AsX(), v)
+			return v
+		}
+		unit, lost, norm := pick(bounds, 0), pick(lostAt, 0), pick(bounds, 12)
+		VMULPD(step, unit, unit)
+		a, r, t := YMM(), YMM(), YMM()
+		VMULPD(Mem{Base: steps}, unit, a)
+		VMULPD(alpha, norm, r)
+		VMULPD(beta, lost, lost)
+		VADDPD(lost, r, r)
+		VANDPD(sign, a, t)
+		VMULPD(slack, t, t)
+		VMULPD(blur, unit, unit)
+		VADDPD(unit, t, t)
+		VADDPD(t, r, r)
+		VADDPD(tiny, r, r)
+		VMULPD(length, norm, norm)
+		const notLess = 0x15 // true for what is not a number
+		VCMPPD(Imm(notLess), huge, norm, norm)
+		VCMPPD(Imm(notLess), limit, r, t)
+		VORPD(t, norm, norm)
+		VEXTRACTF128(Imm(1), norm, t.AsX())
+		VSHUFPS(Imm(0x88), t.AsX(), norm.AsX(), norm.AsX()) // where nothing is known
+		VSUBPD(r, a, t)
+		VADDPD(r, a, a)
+		VCVTPD2PSY(t, t.AsX())
+		VCVTPD2PSY(a, a.AsX())
+		VBLENDVPS(norm.AsX(), none, t.AsX(), t.AsX())
+		VBLENDVPS(norm.AsX(), inf, a.AsX(), a.AsX())
+		VMOVUPS(t.AsX(), Mem{Base: least})
+		VMOVUPS(a.AsX(), Mem{Base: most})
+		ADDQ(Imm(4*perRow), bounds)
+		ADDQ(Imm(4*perRow), lostAt)
+		ADDQ(Imm(32), steps)
+		ADDQ(Imm(16), least)
+		ADDQ(Imm(16), most)
 	})
 	emit.Ret()
 }
