@@ -17,11 +17,10 @@ func nonzeroAVX512(offs *uint32, codes *int8, q *int8, groups int, first uint32,
 //go:noescape
 func gemvColsAVX512(acc *int32, w *byte, lines int, offs *uint32, codes *int8, quads int, init int32)
 
-// gemvColsAVX2 adds to 256·lines sums the products of 4·quads columns at the byte
-// offsets offs, of which 64 more may be asked for.
+// gemvColsAVX2 is gemvColsAVX512 without VNNI.
 //
 //go:noescape
-func gemvColsAVX2(acc *int32, w *byte, lines int, offs *uint32, codes *int8, quads int)
+func gemvColsAVX2(acc *int32, w *byte, lines int, offs *uint32, codes *int8, quads int, init int32)
 
 // unpackColsAVX512z0 writes rows 0 to 63 of a line of 4·quads columns, stride bytes apart,
 // a byte a weight, as four panels, ldd bytes apart, for the tiles.

@@ -6,80 +6,78 @@
 
 // func gemvRowsAVX512(acc *int32, w *byte, offs *uint32, quads int, q *int8, lines int, init int32, sums *int32)
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
-TEXT ·gemvRowsAVX512(SB), NOSPLIT, $8-64
+TEXT ·gemvRowsAVX512(SB), NOSPLIT, $0-64
 	MOVQ         acc+0(FP), AX
-	MOVQ         w+8(FP), CX
-	MOVQ         offs+16(FP), DX
-	MOVQ         quads+24(FP), BX
-	MOVQ         q+32(FP), SI
-	MOVQ         sums+56(FP), DI
-	MOVL         $0x03030303, R8
-	VMOVD        R8, X0
+	MOVQ         offs+16(FP), CX
+	MOVQ         quads+24(FP), DX
+	MOVQ         sums+56(FP), BX
+	MOVL         $0x03030303, SI
+	VMOVD        SI, X0
 	VPBROADCASTD X0, Z0
-	MOVQ         lines+40(FP), R8
-	MOVQ         CX, R9
-	TESTQ        R8, R8
+	MOVQ         lines+40(FP), SI
+	MOVQ         w+8(FP), DI
+	TESTQ        SI, SI
 	JZ           first_line_end
 
 first_line:
-	MOVQ  $0x00000040, R10
-	TESTQ R10, R10
+	MOVQ  $0x00000040, R8
+	TESTQ R8, R8
 	JZ    first_end
 
 first:
-	MOVL       -4(DX)(R10*4), R11
-	PREFETCHT1 (R9)(R11*1)
-	DECQ       R10
+	MOVL       -4(CX)(R8*4), R9
+	PREFETCHT1 (DI)(R9*1)
+	DECQ       R8
 	JNZ        first
 
 first_end:
-	ADDQ $0x40, R9
-	DECQ R8
+	ADDQ $0x40, DI
+	DECQ SI
 	JNZ  first_line
 
 first_line_end:
-	TESTQ BX, BX
+	TESTQ DX, DX
 	JZ    end
 
 chunk:
-	MOVQ    $0x00000010, R8
-	CMPQ    BX, R8
-	CMOVQLT BX, R8
+	MOVQ    $0x00000010, SI
+	CMPQ    DX, SI
+	CMOVQLT DX, SI
 	VPXORQ  Z1, Z1, Z1
-	MOVQ    R8, R9
-	MOVQ    DI, R10
-	TESTQ   R9, R9
+	MOVQ    SI, DI
+	MOVQ    BX, R8
+	TESTQ   DI, DI
 	JZ      clear_end
 
 clear:
-	VMOVDQU64 Z1, (R10)
-	VMOVDQU64 Z1, 64(R10)
-	VMOVDQU64 Z1, 128(R10)
-	VMOVDQU64 Z1, 192(R10)
-	ADDQ      $0x00000100, R10
-	DECQ      R9
+	VMOVDQU64 Z1, (R8)
+	VMOVDQU64 Z1, 64(R8)
+	VMOVDQU64 Z1, 128(R8)
+	VMOVDQU64 Z1, 192(R8)
+	ADDQ      $0x00000100, R8
+	DECQ      DI
 	JNZ       clear
 
 clear_end:
-	MOVQ CX, R9
-	MOVQ SI, R10
-	MOVQ lines+40(FP), R11
+	MOVQ w+8(FP), DI
+	MOVQ q+32(FP), R8
+	MOVQ lines+40(FP), R9
 
 line:
-	VMOVDQU64 (R10), Z2
-	VMOVDQU64 64(R10), Z3
-	VMOVDQU64 128(R10), Z4
-	VMOVDQU64 192(R10), Z5
-	MOVQ      DX, R12
-	MOVQ      DI, R13
-	MOVQ      R8, R14
+	VMOVDQU64 (R8), Z2
+	VMOVDQU64 64(R8), Z3
+	VMOVDQU64 128(R8), Z4
+	VMOVDQU64 192(R8), Z5
+	MOVQ      CX, R10
+	MOVQ      BX, R11
+	MOVQ      SI, R12
 
 quad:
-	MOVL       (R12), R15
-	MOVL       256(R12), BP
-	PREFETCHT1 (R9)(BP*1)
-	VMOVDQU64  (R9)(R15*1), Z6
-	VMOVDQU64  (R13), Z7
+	MOVL       (R10), R13
+	MOVL       256(R10), R14
+	PREFETCHT1 (DI)(R14*1)
+	VMOVDQU64  (DI)(R13*1), Z6
+	VMOVDQU64  (R11), Z7
 	VPANDQ     Z0, Z6, Z8
 	VPDPBUSD   Z2, Z8, Z7
 	VPSRLW     $0x02, Z6, Z8
@@ -91,12 +89,12 @@ quad:
 	VPSRLW     $0x06, Z6, Z6
 	VPANDQ     Z0, Z6, Z6
 	VPDPBUSD   Z5, Z6, Z7
-	VMOVDQU64  Z7, (R13)
-	MOVL       4(R12), R15
-	MOVL       260(R12), BP
-	PREFETCHT1 (R9)(BP*1)
-	VMOVDQU64  (R9)(R15*1), Z6
-	VMOVDQU64  64(R13), Z7
+	VMOVDQU64  Z7, (R11)
+	MOVL       4(R10), R13
+	MOVL       260(R10), R14
+	PREFETCHT1 (DI)(R14*1)
+	VMOVDQU64  (DI)(R13*1), Z6
+	VMOVDQU64  64(R11), Z7
 	VPANDQ     Z0, Z6, Z8
 	VPDPBUSD   Z2, Z8, Z7
 	VPSRLW     $0x02, Z6, Z8
@@ -108,12 +106,12 @@ quad:
 	VPSRLW     $0x06, Z6, Z6
 	VPANDQ     Z0, Z6, Z6
 	VPDPBUSD   Z5, Z6, Z7
-	VMOVDQU64  Z7, 64(R13)
-	MOVL       8(R12), R15
-	MOVL       264(R12), BP
-	PREFETCHT1 (R9)(BP*1)
-	VMOVDQU64  (R9)(R15*1), Z6
-	VMOVDQU64  128(R13), Z7
+	VMOVDQU64  Z7, 64(R11)
+	MOVL       8(R10), R13
+	MOVL       264(R10), R14
+	PREFETCHT1 (DI)(R14*1)
+	VMOVDQU64  (DI)(R13*1), Z6
+	VMOVDQU64  128(R11), Z7
 	VPANDQ     Z0, Z6, Z8
 	VPDPBUSD   Z2, Z8, Z7
 	VPSRLW     $0x02, Z6, Z8
@@ -125,12 +123,12 @@ quad:
 	VPSRLW     $0x06, Z6, Z6
 	VPANDQ     Z0, Z6, Z6
 	VPDPBUSD   Z5, Z6, Z7
-	VMOVDQU64  Z7, 128(R13)
-	MOVL       12(R12), R15
-	MOVL       268(R12), BP
-	PREFETCHT1 (R9)(BP*1)
-	VMOVDQU64  (R9)(R15*1), Z6
-	VMOVDQU64  192(R13), Z7
+	VMOVDQU64  Z7, 128(R11)
+	MOVL       12(R10), R13
+	MOVL       268(R10), R14
+	PREFETCHT1 (DI)(R14*1)
+	VMOVDQU64  (DI)(R13*1), Z6
+	VMOVDQU64  192(R11), Z7
 	VPANDQ     Z0, Z6, Z8
 	VPDPBUSD   Z2, Z8, Z7
 	VPSRLW     $0x02, Z6, Z8
@@ -142,26 +140,26 @@ quad:
 	VPSRLW     $0x06, Z6, Z6
 	VPANDQ     Z0, Z6, Z6
 	VPDPBUSD   Z5, Z6, Z7
-	VMOVDQU64  Z7, 192(R13)
-	ADDQ       $0x10, R12
-	ADDQ       $0x00000100, R13
-	DECQ       R14
+	VMOVDQU64  Z7, 192(R11)
+	ADDQ       $0x10, R10
+	ADDQ       $0x00000100, R11
+	DECQ       R12
 	JNZ        quad
-	ADDQ       $0x40, R9
-	ADDQ       $0x00000100, R10
-	DECQ       R11
+	ADDQ       $0x40, DI
+	ADDQ       $0x00000100, R8
+	DECQ       R9
 	JNZ        line
-	MOVQ       R12, DX
-	SUBQ       R8, BX
-	MOVQ       DI, R9
-	TESTQ      R8, R8
+	MOVQ       R10, CX
+	SUBQ       SI, DX
+	MOVQ       BX, DI
+	TESTQ      SI, SI
 	JZ         finish_end
 
 finish:
-	VMOVDQU64     (R9), Z2
-	VMOVDQU64     64(R9), Z3
-	VMOVDQU64     128(R9), Z4
-	VMOVDQU64     192(R9), Z5
+	VMOVDQU64     (DI), Z2
+	VMOVDQU64     64(DI), Z3
+	VMOVDQU64     128(DI), Z4
+	VMOVDQU64     192(DI), Z5
 	VPUNPCKHDQ    Z3, Z2, Z6
 	VPUNPCKLDQ    Z3, Z2, Z2
 	VPADDD        Z6, Z2, Z2
@@ -175,18 +173,18 @@ finish:
 	VPADDD        Y3, Y2, Y3
 	VEXTRACTI128  $0x01, Y3, X2
 	VPADDD        X2, X3, X2
-	MOVL          init+48(FP), R10
-	VMOVD         R10, X3
+	MOVL          init+48(FP), R8
+	VMOVD         R8, X3
 	VPBROADCASTD  X3, X3
 	VPADDD        X2, X3, X2
 	VMOVDQU       X2, (AX)
 	ADDQ          $0x10, AX
-	ADDQ          $0x00000100, R9
-	DECQ          R8
+	ADDQ          $0x00000100, DI
+	DECQ          SI
 	JNZ           finish
 
 finish_end:
-	TESTQ BX, BX
+	TESTQ DX, DX
 	JNZ   chunk
 
 end:
@@ -195,88 +193,90 @@ end:
 
 // func gemvRowsAVX2(acc *int32, w *byte, offs *uint32, quads int, q *int8, lines int, init int32, sums *int32)
 // Requires: AVX, AVX2, CMOV, MMX+
-TEXT ·gemvRowsAVX2(SB), NOSPLIT, $8-64
+TEXT ·gemvRowsAVX2(SB), NOSPLIT, $0-64
 	MOVQ         acc+0(FP), AX
-	MOVQ         w+8(FP), CX
-	MOVQ         offs+16(FP), DX
-	MOVQ         quads+24(FP), BX
-	MOVQ         q+32(FP), SI
-	MOVQ         sums+56(FP), DI
-	MOVL         $0x03030303, R8
-	VMOVD        R8, X0
+	MOVQ         offs+16(FP), CX
+	MOVQ         quads+24(FP), DX
+	MOVQ         sums+56(FP), BX
+	MOVL         $0x03030303, SI
+	VMOVD        SI, X0
 	VPBROADCASTD X0, Y0
-	MOVL         $0x0c0c0c0c, R8
-	VMOVD        R8, X1
+	MOVL         $0x0c0c0c0c, SI
+	VMOVD        SI, X1
 	VPBROADCASTD X1, Y1
 	VPCMPEQW     Y2, Y2, Y2
 	VPSRLW       $0x0f, Y2, Y2
-	MOVQ         lines+40(FP), R8
-	MOVQ         CX, R9
-	TESTQ        R8, R8
+	MOVQ         lines+40(FP), SI
+	MOVQ         w+8(FP), DI
+	TESTQ        SI, SI
 	JZ           first_line_end
 
 first_line:
-	MOVQ  $0x00000040, R10
-	TESTQ R10, R10
+	MOVQ  $0x00000040, R8
+	TESTQ R8, R8
 	JZ    first_end
 
 first:
-	MOVL       -4(DX)(R10*4), R11
-	PREFETCHT1 (R9)(R11*1)
-	DECQ       R10
+	MOVL       -4(CX)(R8*4), R9
+	PREFETCHT1 (DI)(R9*1)
+	DECQ       R8
 	JNZ        first
 
 first_end:
-	ADDQ $0x40, R9
-	DECQ R8
+	ADDQ $0x40, DI
+	DECQ SI
 	JNZ  first_line
 
 first_line_end:
-	TESTQ BX, BX
+	TESTQ DX, DX
 	JZ    end
 
 chunk:
-	MOVQ    $0x00000010, R8
-	CMPQ    BX, R8
-	CMOVQLT BX, R8
+	MOVQ    $0x00000010, SI
+	CMPQ    DX, SI
+	CMOVQLT DX, SI
 	VPXOR   Y3, Y3, Y3
-	MOVQ    R8, R9
-	MOVQ    DI, R10
-	TESTQ   R9, R9
+	MOVQ    SI, DI
+	MOVQ    BX, R8
+	TESTQ   DI, DI
 	JZ      clear_end
 
 clear:
-	VMOVDQU Y3, (R10)
-	VMOVDQU Y3, 32(R10)
-	VMOVDQU Y3, 64(R10)
-	VMOVDQU Y3, 96(R10)
-	ADDQ    $0x00000080, R10
-	DECQ    R9
+	VMOVDQU Y3, (R8)
+	VMOVDQU Y3, 32(R8)
+	VMOVDQU Y3, 64(R8)
+	VMOVDQU Y3, 96(R8)
+	ADDQ    $0x00000080, R8
+	DECQ    DI
 	JNZ     clear
 
 clear_end:
-	MOVQ CX, R9
-	MOVQ SI, R10
-	MOVQ lines+40(FP), R11
+	MOVQ w+8(FP), DI
+	MOVQ q+32(FP), R8
+	MOVQ lines+40(FP), R9
 
 line:
-	VMOVDQU (R10), Y3
-	VMOVDQU 32(R10), Y4
-	VMOVDQU 64(R10), Y5
-	VMOVDQU 96(R10), Y6
-	VMOVDQU 128(R10), Y7
-	VMOVDQU 160(R10), Y8
-	VMOVDQU 192(R10), Y9
-	VMOVDQU 224(R10), Y10
-	MOVQ    DX, R12
-	MOVQ    DI, R13
-	MOVQ    R8, R14
+	VMOVDQU (R8), Y3
+	VMOVDQU 32(R8), Y4
+	VMOVDQU 64(R8), Y5
+	VMOVDQU 96(R8), Y6
+	VMOVDQU 128(R8), Y7
+	VMOVDQU 160(R8), Y8
+	VMOVDQU 192(R8), Y9
+	VMOVDQU 224(R8), Y10
+	LEAQ    64(DI), R10
+	CMPQ    R9, $0x01
+	CMOVQEQ DI, R10
+	MOVQ    CX, R11
+	MOVQ    BX, R12
+	MOVQ    SI, R13
 
 quad:
-	MOVL       (R12), R15
-	MOVL       256(R12), BP
-	PREFETCHT1 (R9)(BP*1)
-	VMOVDQU    (R9)(R15*1), Y13
+	MOVL       (R11), R14
+	MOVL       256(R11), R15
+	PREFETCHT1 (DI)(R15*1)
+	PREFETCHT0 (R10)(R14*1)
+	VMOVDQU    (DI)(R14*1), Y13
 	VPAND      Y0, Y13, Y11
 	VPMADDUBSW Y3, Y11, Y11
 	VPAND      Y1, Y13, Y12
@@ -288,7 +288,7 @@ quad:
 	VPAND      Y1, Y13, Y13
 	VPMADDUBSW Y9, Y13, Y13
 	VPADDW     Y13, Y12, Y12
-	VMOVDQU    32(R9)(R15*1), Y13
+	VMOVDQU    32(DI)(R14*1), Y13
 	VPAND      Y0, Y13, Y14
 	VPMADDUBSW Y4, Y14, Y14
 	VPADDW     Y14, Y11, Y11
@@ -305,12 +305,13 @@ quad:
 	VPSRAW     $0x02, Y12, Y12
 	VPADDW     Y12, Y11, Y11
 	VPMADDWD   Y2, Y11, Y11
-	VPADDD     (R13), Y11, Y11
-	VMOVDQU    Y11, (R13)
-	MOVL       4(R12), R15
-	MOVL       260(R12), BP
-	PREFETCHT1 (R9)(BP*1)
-	VMOVDQU    (R9)(R15*1), Y13
+	VPADDD     (R12), Y11, Y11
+	VMOVDQU    Y11, (R12)
+	MOVL       4(R11), R14
+	MOVL       260(R11), R15
+	PREFETCHT1 (DI)(R15*1)
+	PREFETCHT0 (R10)(R14*1)
+	VMOVDQU    (DI)(R14*1), Y13
 	VPAND      Y0, Y13, Y11
 	VPMADDUBSW Y3, Y11, Y11
 	VPAND      Y1, Y13, Y12
@@ -322,7 +323,7 @@ quad:
 	VPAND      Y1, Y13, Y13
 	VPMADDUBSW Y9, Y13, Y13
 	VPADDW     Y13, Y12, Y12
-	VMOVDQU    32(R9)(R15*1), Y13
+	VMOVDQU    32(DI)(R14*1), Y13
 	VPAND      Y0, Y13, Y14
 	VPMADDUBSW Y4, Y14, Y14
 	VPADDW     Y14, Y11, Y11
@@ -339,12 +340,13 @@ quad:
 	VPSRAW     $0x02, Y12, Y12
 	VPADDW     Y12, Y11, Y11
 	VPMADDWD   Y2, Y11, Y11
-	VPADDD     32(R13), Y11, Y11
-	VMOVDQU    Y11, 32(R13)
-	MOVL       8(R12), R15
-	MOVL       264(R12), BP
-	PREFETCHT1 (R9)(BP*1)
-	VMOVDQU    (R9)(R15*1), Y13
+	VPADDD     32(R12), Y11, Y11
+	VMOVDQU    Y11, 32(R12)
+	MOVL       8(R11), R14
+	MOVL       264(R11), R15
+	PREFETCHT1 (DI)(R15*1)
+	PREFETCHT0 (R10)(R14*1)
+	VMOVDQU    (DI)(R14*1), Y13
 	VPAND      Y0, Y13, Y11
 	VPMADDUBSW Y3, Y11, Y11
 	VPAND      Y1, Y13, Y12
@@ -356,7 +358,7 @@ quad:
 	VPAND      Y1, Y13, Y13
 	VPMADDUBSW Y9, Y13, Y13
 	VPADDW     Y13, Y12, Y12
-	VMOVDQU    32(R9)(R15*1), Y13
+	VMOVDQU    32(DI)(R14*1), Y13
 	VPAND      Y0, Y13, Y14
 	VPMADDUBSW Y4, Y14, Y14
 	VPADDW     Y14, Y11, Y11
@@ -373,12 +375,13 @@ quad:
 	VPSRAW     $0x02, Y12, Y12
 	VPADDW     Y12, Y11, Y11
 	VPMADDWD   Y2, Y11, Y11
-	VPADDD     64(R13), Y11, Y11
-	VMOVDQU    Y11, 64(R13)
-	MOVL       12(R12), R15
-	MOVL       268(R12), BP
-	PREFETCHT1 (R9)(BP*1)
-	VMOVDQU    (R9)(R15*1), Y13
+	VPADDD     64(R12), Y11, Y11
+	VMOVDQU    Y11, 64(R12)
+	MOVL       12(R11), R14
+	MOVL       268(R11), R15
+	PREFETCHT1 (DI)(R15*1)
+	PREFETCHT0 (R10)(R14*1)
+	VMOVDQU    (DI)(R14*1), Y13
 	VPAND      Y0, Y13, Y11
 	VPMADDUBSW Y3, Y11, Y11
 	VPAND      Y1, Y13, Y12
@@ -390,7 +393,7 @@ quad:
 	VPAND      Y1, Y13, Y13
 	VPMADDUBSW Y9, Y13, Y13
 	VPADDW     Y13, Y12, Y12
-	VMOVDQU    32(R9)(R15*1), Y13
+	VMOVDQU    32(DI)(R14*1), Y13
 	VPAND      Y0, Y13, Y14
 	VPMADDUBSW Y4, Y14, Y14
 	VPADDW     Y14, Y11, Y11
@@ -407,27 +410,27 @@ quad:
 	VPSRAW     $0x02, Y12, Y12
 	VPADDW     Y12, Y11, Y11
 	VPMADDWD   Y2, Y11, Y11
-	VPADDD     96(R13), Y11, Y11
-	VMOVDQU    Y11, 96(R13)
-	ADDQ       $0x10, R12
-	ADDQ       $0x00000080, R13
-	DECQ       R14
+	VPADDD     96(R12), Y11, Y11
+	VMOVDQU    Y11, 96(R12)
+	ADDQ       $0x10, R11
+	ADDQ       $0x00000080, R12
+	DECQ       R13
 	JNZ        quad
-	ADDQ       $0x40, R9
-	ADDQ       $0x00000100, R10
-	DECQ       R11
+	ADDQ       $0x40, DI
+	ADDQ       $0x00000100, R8
+	DECQ       R9
 	JNZ        line
-	MOVQ       R12, DX
-	SUBQ       R8, BX
-	MOVQ       DI, R9
-	TESTQ      R8, R8
+	MOVQ       R11, CX
+	SUBQ       SI, DX
+	MOVQ       BX, DI
+	TESTQ      SI, SI
 	JZ         finish_end
 
 finish:
-	VMOVDQU      (R9), Y3
-	VMOVDQU      32(R9), Y4
-	VMOVDQU      64(R9), Y5
-	VMOVDQU      96(R9), Y6
+	VMOVDQU      (DI), Y3
+	VMOVDQU      32(DI), Y4
+	VMOVDQU      64(DI), Y5
+	VMOVDQU      96(DI), Y6
 	VPUNPCKHDQ   Y4, Y3, Y7
 	VPUNPCKLDQ   Y4, Y3, Y3
 	VPADDD       Y7, Y3, Y3
@@ -439,18 +442,18 @@ finish:
 	VPADDD       Y4, Y3, Y3
 	VEXTRACTI128 $0x01, Y3, X4
 	VPADDD       X4, X3, X4
-	MOVL         init+48(FP), R10
-	VMOVD        R10, X3
+	MOVL         init+48(FP), R8
+	VMOVD        R8, X3
 	VPBROADCASTD X3, X3
 	VPADDD       X4, X3, X4
 	VMOVDQU      X4, (AX)
 	ADDQ         $0x10, AX
-	ADDQ         $0x00000080, R9
-	DECQ         R8
+	ADDQ         $0x00000080, DI
+	DECQ         SI
 	JNZ          finish
 
 finish_end:
-	TESTQ BX, BX
+	TESTQ DX, DX
 	JNZ   chunk
 
 end:

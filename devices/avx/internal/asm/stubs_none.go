@@ -526,7 +526,7 @@ func gemvColsAVX512(acc *int32, w *byte, lines int, offs *uint32, codes *int8, q
 	panic(noAssembly)
 }
 
-func gemvColsAVX2(acc *int32, w *byte, lines int, offs *uint32, codes *int8, quads int) {
+func gemvColsAVX2(acc *int32, w *byte, lines int, offs *uint32, codes *int8, quads int, init int32) {
 	panic(noAssembly)
 }
 

@@ -159,10 +159,9 @@ func (isa ISA) TernaryColsGEMV(acc []int32, packed []byte, cols *Columns, qsum i
 		clear(acc)
 		gemvColsAVX512(&acc[0], &w[0], lines, &cols.offs[0], &cols.codes[0], cols.n/4, -qsum)
 	default:
-		for i := range acc {
-			acc[i] = -qsum
-		}
-		gemvColsAVX2(&acc[0], &w[0], lines, &cols.offs[0], &cols.codes[0], cols.n/4)
+		clear(acc)
+		_ = cols.codes[cols.n+colsAhead-1]
+		gemvColsAVX2(&acc[0], &w[0], lines, &cols.offs[0], &cols.codes[0], cols.n/4, -qsum)
 	}
 }
 

@@ -97,6 +97,8 @@ func interleave(a, b, c, d reg.VecVirtual, z int, vec func() reg.VecVirtual) reg
 	return v
 }
 
+const gemvSig = "func(acc *int32, w *byte, lines int, offs *uint32, codes *int8, quads int, init int32)"
+
 // askFirst asks for the first columns, which nobody else does.
 func askFirst(w, lines, offs reg.GPVirtual) {
 	l, p := GP64(), GP64()
@@ -116,7 +118,7 @@ func askFirst(w, lines, offs reg.GPVirtual) {
 
 // gemv prefetches into the L2 cache: the L1 cache waits for too few lines at once.
 func gemv() {
-	emit.Func("gemvColsAVX512", "func(acc *int32, w *byte, lines int, offs *uint32, codes *int8, quads int, init int32)",
+	emit.Func("gemvColsAVX512", gemvSig,
 		"gemvColsAVX512 sets 256·lines sums, which are zero before, to init plus the products",
 		fmt.Sprintf("of 4·quads columns at the byte offsets offs, of which %d more may be asked for.", ahead))
 	acc, w, lines := emit.Ptr("acc"), emit.Ptr("w"), emit.Ptr("lines")
@@ -205,10 +207,7 @@ func gemv() {
 	SUBQ(n, quads)
 	JNZ(LabelRef("chunk"))
 
-	init := ZMM()
-	x := XMM()
-	VMOVD(Load(Param("init"), GP32()), x)
-	VPBROADCASTD(x, init)
+	init := emit.DwordsParam(ZMM(), "init")
 	emit.Loop("finish", lines, func() {
 		for i := range vecs {
 			v := ZMM()
@@ -228,15 +227,18 @@ func gemv() {
 // gemvAVX2 takes half a line at a time, 128 rows, whose sums for pairs of columns
 // fit in eight registers of 16-bit lanes. As in gemvTernaryAVX2, bits 2,3 and 6,7
 // accumulate at four times their value: 16 pairs put at least -32768 and at most
-// 16·2·8·127 = 32512 into a lane, then sums go to memory as they are.
+// 16·2·8·127 = 32512 into a lane. Then sums go to memory, those of even and of odd
+// rows apart, until the end.
+//
+// There are too few instructions in flight to wait for the L2 cache as well: while
+// the second halves are multiplied, the next lines go from there to the L1 cache.
 func gemvAVX2() {
 	const pairs = 16
-	emit.Func("gemvColsAVX2", "func(acc *int32, w *byte, lines int, offs *uint32, codes *int8, quads int)",
-		"gemvColsAVX2 adds to 256·lines sums the products of 4·quads columns at the byte",
-		fmt.Sprintf("offsets offs, of which %d more may be asked for.", ahead))
+	emit.Func("gemvColsAVX2", gemvSig, "gemvColsAVX2 is gemvColsAVX512 without VNNI.")
 	w, offs, codes, quads := emit.Ptr("w"), emit.Ptr("offs"), emit.Ptr("codes"), emit.Ptr("quads")
-	low, high := emit.DwordsOf(YMM(), 0x03030303), emit.DwordsOf(YMM(), 0x0c0c0c0c)
+	low, high, even := emit.DwordsOf(YMM(), 0x03030303), emit.DwordsOf(YMM(), 0x0c0c0c0c), emit.DwordsOf(YMM(), 1)
 	askFirst(w, emit.Ptr("lines"), offs)
+	twice := AllocLocal(2 * ahead) // the codes of a chunk, each pair twice
 
 	var s [8]reg.VecVirtual // 4·(z/2) + j: of rows 16j to 16j+15 of z and z+1
 	for i := range s {
@@ -247,16 +249,27 @@ func gemvAVX2() {
 	MOVQ(U32(ahead/4), n)
 	CMPQ(quads, n)
 	CMOVQLT(quads, n)
+	for i := range ahead / 16 {
+		VPMOVZXWD(Mem{Base: codes, Disp: 16 * i}, s[0])
+		VPSLLD(Imm(16), s[0], s[1])
+		VPOR(s[1], s[0], s[0])
+		VMOVDQU(s[0], twice.Offset(32*i))
+	}
 	l, sums, p := emit.Ptr("lines"), emit.Ptr("acc"), GP64()
 	MOVQ(w, p)
-	o, q := GP64(), GP64()
+	o := GP64()
 	Label("line")
 	for half := range 2 {
 		name := fmt.Sprintf("half%d", half)
-		left, some := GP64(), GP64()
+		q, left, some, then := GP64(), GP64(), GP64(), GP64()
 		MOVQ(offs, o)
-		MOVQ(codes, q)
+		LEAQ(twice, q)
 		MOVQ(n, left)
+		if half == 1 {
+			LEAQ(Mem{Base: p, Disp: lineBytes}, then)
+			CMPQ(l, Imm(1))
+			CMOVQEQ(p, then)
+		}
 		Label(name)
 		MOVQ(U32(pairs/2), some)
 		CMPQ(left, some)
@@ -266,40 +279,32 @@ func gemvAVX2() {
 			emit.Zero(v)
 		}
 		Label(name + "_quad")
-		if half == 0 {
-			for i := range 4 {
-				next := GP64()
-				MOVL(Mem{Base: o, Disp: 4 * (ahead + i)}, next.As32())
-				PREFETCHT1(Mem{Base: p, Index: next, Scale: 1})
-			}
-		}
 		for pair := range 2 {
 			addPair(s, low, high, func(i int) Mem {
 				at := GP64()
-				MOVL(Mem{Base: o, Disp: 4 * (2*pair + i)}, at.As32())
+				if i += 2 * pair; half == 0 {
+					MOVL(Mem{Base: o, Disp: 4 * (ahead + i)}, at.As32())
+					PREFETCHT1(Mem{Base: p, Index: at, Scale: 1})
+				}
+				MOVL(Mem{Base: o, Disp: 4 * i}, at.As32())
+				if half == 1 {
+					PREFETCHT0(Mem{Base: then, Index: at, Scale: 1})
+				}
 				return Mem{Base: p, Index: at, Scale: 1, Disp: 32 * half}
-			}, Mem{Base: q, Disp: 2 * pair})
+			}, Mem{Base: q, Disp: 4 * pair})
 		}
 		ADDQ(Imm(16), o)
-		ADDQ(Imm(4), q)
+		ADDQ(Imm(8), q)
 		DECQ(some)
 		JNZ(LabelRef(name + "_quad"))
 		for i, v := range s {
-			j := i % 4
-			if j%2 == 1 {
-				VPSRAW(Imm(2), v, v)
-			}
-			for more := range 2 {
-				t := YMM()
-				if more == 0 {
-					VPUNPCKLWD(v, v, t)
-				} else {
-					VPUNPCKHWD(v, v, t)
-				}
-				VPSRAD(Imm(16), t, t)
-				at := Mem{Base: sums, Disp: 4 * (16*(4*(i/4*2+more)+j) + 8*half)}
-				VPADDD(at, t, t)
-				VMOVDQU(t, at)
+			t := YMM()
+			VPMADDWD(even, v, t)
+			VPSRAD(Imm(16), v, v)
+			for odd, v := range []reg.VecVirtual{t, v} {
+				at := slot(sums, i, odd, half)
+				VPADDD(at, v, v)
+				VMOVDQU(v, at)
 			}
 		}
 		TESTQ(left, left)
@@ -310,18 +315,46 @@ func gemvAVX2() {
 	DECQ(l)
 	JNZ(LabelRef("line"))
 	MOVQ(o, offs)
-	MOVQ(q, codes)
+	ADDQ(Imm(ahead), codes)
 	SUBQ(n, quads)
 	JNZ(LabelRef("chunk"))
+
+	init, acc := emit.DwordsParam(YMM(), "init"), emit.Ptr("acc")
+	emit.Loop("finish", emit.Ptr("lines"), func() {
+		for i := range s {
+			for half := range 2 {
+				e, o, t := YMM(), YMM(), YMM()
+				VMOVDQU(slot(acc, i, 0, half), e)
+				VMOVDQU(slot(acc, i, 1, half), o)
+				VPUNPCKLDQ(o, e, t)
+				VPUNPCKHDQ(o, e, e)
+				for more, v := range []reg.VecVirtual{t, e} {
+					if i%2 == 1 {
+						VPSRAD(Imm(2), v, v)
+					}
+					VPADDD(init, v, v)
+					VMOVDQU(v, slot(acc, i, more, half))
+				}
+			}
+		}
+		ADDQ(U32(4*lineRows), acc)
+	})
 	emit.Ret()
 }
 
-// addPair adds the products of half a line of two columns with two codes.
+// slot is where eight sums of register i of gemvAVX2 lie: those of rows 16j + 8·half
+// and following of z or, with more, of z+1. On the way it holds even or odd rows.
+func slot(sums reg.Register, i, more, half int) Mem {
+	z, j := i/4*2+more, i%4
+	return Mem{Base: sums, Disp: 4 * (16*(4*z+j) + 8*half)}
+}
+
+// addPair adds the products of half a line of two columns with two codes, given twice.
 func addPair(s [8]reg.VecVirtual, low, high reg.VecVirtual, column func(i int) Mem, codes Mem) {
 	a, b, first, code := YMM(), YMM(), YMM(), YMM()
 	VMOVDQU(column(0), a)
 	VMOVDQU(column(1), b)
-	VPBROADCASTW(codes, code)
+	VPBROADCASTD(codes, code)
 	VPUNPCKLBW(b, a, first)
 	VPUNPCKHBW(b, a, a)
 	for i, v := range []reg.VecVirtual{first, a} {

@@ -32,8 +32,19 @@ func Dwords(v uint32) reg.VecVirtual { return DwordsOf(ZMM(), v) }
 
 // DwordsOf sets every doubleword of a YMM or ZMM register to v and returns it.
 func DwordsOf(z reg.VecVirtual, v uint32) reg.VecVirtual {
-	r, x := GP32(), XMM()
+	r := GP32()
 	MOVL(U32(v), r)
+	return broadcast(r, z)
+}
+
+// DwordsParam sets every doubleword of a YMM or ZMM register to an int32 argument and
+// returns it.
+func DwordsParam(z reg.VecVirtual, name string) reg.VecVirtual {
+	return broadcast(Load(Param(name), GP32()), z)
+}
+
+func broadcast(r reg.Register, z reg.VecVirtual) reg.VecVirtual {
+	x := XMM()
 	VMOVD(r, x)
 	VPBROADCASTD(x, z)
 	return z

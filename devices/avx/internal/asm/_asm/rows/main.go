@@ -23,8 +23,8 @@ const (
 
 func main() {
 	emit.Begin()
-	gemv("AVX512", ZMM, gemv512)
-	gemv("AVX2", YMM, gemv256)
+	gemv("AVX512", ZMM, false, gemv512)
+	gemv("AVX2", YMM, true, gemv256)
 	unpack()
 	unpackAVX2()
 	Generate()
@@ -34,21 +34,23 @@ func main() {
 // It takes a line of many rows, then their next lines, and asks for lines to come in
 // that order: from walks along a row the processor would guess lines beyond its end.
 //
+// With near, a row's next line goes from there to the L1 cache while this one is
+// multiplied: where a line takes many instructions, too few of them are in flight to
+// wait for the L2 cache as well. On a Zen 4 it saves an eighth of the time on AVX2 and
+// nothing on AVX-512.
+//
 // kernel loads constants and returns what loads a line of activations and what adds
 // the products of a line of a row to a vector of sums in memory.
-func gemv(isa string, vec func() reg.VecVirtual, kernel func() (load func(q reg.Register), step func(row func(offset int) Mem, sum Mem))) {
+func gemv(isa string, vec func() reg.VecVirtual, near bool, kernel func() (load func(q reg.Register), step func(row func(offset int) Mem, sum Mem))) {
 	name, size := "gemvRows"+isa, int(vec().Size())
 	emit.Func(name, "func(acc *int32, w *byte, offs *uint32, quads int, q *int8, lines int, init int32, sums *int32)",
 		name+" writes 4·quads sums: init plus the products of q and the rows at the",
 		fmt.Sprintf("byte offsets offs, of which %d more may be asked for. sums has room for %d·%d.", ahead, size/4, ahead))
-	acc, w, offs, quads, q := emit.Ptr("acc"), emit.Ptr("w"), emit.Ptr("offs"), emit.Ptr("quads"), emit.Ptr("q")
-	sums := emit.Ptr("sums")
+	acc, offs, quads, sums := emit.Ptr("acc"), emit.Ptr("offs"), emit.Ptr("quads"), emit.Ptr("sums")
 	load, step := kernel()
 
 	{ // The first rows have nobody to ask for them.
-		lines, p := GP64(), GP64()
-		Load(Param("lines"), lines)
-		MOVQ(w, p)
+		lines, p := emit.Ptr("lines"), emit.Ptr("w")
 		emit.Loop("first_line", lines, func() {
 			i := GP64()
 			MOVQ(U32(ahead), i)
@@ -80,12 +82,15 @@ func gemv(isa string, vec func() reg.VecVirtual, kernel func() (load func(q reg.
 			ADDQ(U32(uint32(size*group)), p)
 		})
 	}
-	at, x, lines := GP64(), GP64(), GP64()
-	MOVQ(w, at)
-	MOVQ(q, x)
-	Load(Param("lines"), lines)
+	at, x, lines := emit.Ptr("w"), emit.Ptr("q"), emit.Ptr("lines")
 	Label("line")
 	load(x)
+	then := GP64()
+	if near {
+		LEAQ(Mem{Base: at, Disp: lineBytes}, then)
+		CMPQ(lines, Imm(1))
+		CMOVQEQ(at, then) // what follows the last line is another row
+	}
 	o, s, left := GP64(), GP64(), GP64()
 	MOVQ(offs, o)
 	MOVQ(sums, s)
@@ -96,6 +101,9 @@ func gemv(isa string, vec func() reg.VecVirtual, kernel func() (load func(q reg.
 		MOVL(Mem{Base: o, Disp: 4 * r}, row.As32())
 		MOVL(Mem{Base: o, Disp: 4 * (ahead + r)}, next.As32())
 		PREFETCHT1(Mem{Base: at, Index: next, Scale: 1})
+		if near {
+			PREFETCHT0(Mem{Base: then, Index: row, Scale: 1})
+		}
 		step(func(offset int) Mem { return Mem{Base: at, Index: row, Scale: 1, Disp: offset} }, Mem{Base: s, Disp: size * r})
 	}
 	ADDQ(Imm(4*group), o)
