@@ -11,6 +11,11 @@ package asm
 //go:noescape
 func nonzeroAVX512(offs *uint32, codes *int8, q *int8, groups int, first uint32, stride uint32) int
 
+// nonzeroAVX2 is nonzeroAVX512 for 8·groups codes, and writes up to eight more.
+//
+//go:noescape
+func nonzeroAVX2(offs *uint32, codes *int8, q *int8, groups int, first uint32, stride uint32) int
+
 // gemvColsAVX512 sets 256·lines sums, which are zero before, to init plus the products
 // of 4·quads columns at the byte offsets offs, of which 64 more may be asked for.
 //

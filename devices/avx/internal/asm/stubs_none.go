@@ -522,6 +522,10 @@ func nonzeroAVX512(offs *uint32, codes *int8, q *int8, groups int, first uint32,
 	panic(noAssembly)
 }
 
+func nonzeroAVX2(offs *uint32, codes *int8, q *int8, groups int, first uint32, stride uint32) int {
+	panic(noAssembly)
+}
+
 func gemvColsAVX512(acc *int32, w *byte, lines int, offs *uint32, codes *int8, quads int, init int32) {
 	panic(noAssembly)
 }

@@ -112,10 +112,14 @@ func (c *Columns) Len() int { return c.n }
 func (c *Columns) Set(isa ISA, q []int8, first, n int) {
 	stride := ColBytes(n)
 	at, whole, count := first*stride, 0, 0
-	if isa == AVX512 {
+	if isa != Generic {
 		if whole = len(q) / 16 * 16; whole > 0 {
 			_, _ = c.offs[whole+15], c.codes[whole+15]
-			count = nonzeroAVX512(&c.offs[0], &c.codes[0], &q[0], whole/16, uint32(at), uint32(stride))
+			if isa == AVX512 {
+				count = nonzeroAVX512(&c.offs[0], &c.codes[0], &q[0], whole/16, uint32(at), uint32(stride))
+			} else {
+				count = nonzeroAVX2(&c.offs[0], &c.codes[0], &q[0], whole/8, uint32(at), uint32(stride))
+			}
 		}
 	}
 	for i := whole; i < len(q); i++ { // without a branch, which nobody could guess

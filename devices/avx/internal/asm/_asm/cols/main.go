@@ -23,6 +23,7 @@ const (
 func main() {
 	emit.Begin()
 	nonzero()
+	nonzeroAVX2()
 	gemv()
 	gemvAVX2()
 	for z := range 4 {
@@ -40,20 +41,13 @@ func nonzero() {
 		"zero, first+i·stride and q[i]. It returns how many there are and writes up to 16",
 		"more of no meaning.")
 	offs, codes, q, groups := emit.Ptr("offs"), emit.Ptr("codes"), emit.Ptr("q"), emit.Ptr("groups")
-	at, step, stride := ZMM(), ZMM(), GP32()
-	Load(Param("stride"), stride)
-	x := XMM()
-	VMOVD(stride, x)
-	VPBROADCASTD(x, step)
+	at, step, x := ZMM(), emit.DwordsParam(ZMM(), "stride"), XMM()
 	iota := GLOBL("iota16", RODATA|NOPTR)
 	for i := range 16 {
 		DATA(4*i, U32(uint32(i)))
 	}
 	VPMULLD(iota, step, at)
-	first := ZMM()
-	VMOVD(Load(Param("first"), GP32()), x)
-	VPBROADCASTD(x, first)
-	VPADDD(first, at, at)
+	VPADDD(emit.DwordsParam(ZMM(), "first"), at, at)
 	VPSLLD(Imm(4), step, step)
 	count := GP64()
 	XORQ(count, count)
@@ -73,6 +67,57 @@ func nonzero() {
 		ADDQ(n, count)
 		VPADDD(step, at, at)
 		ADDQ(Imm(16), q)
+	})
+	Store(count, ReturnIndex(0))
+	emit.Ret()
+}
+
+// nonzeroAVX2 closes up eight codes and their places with a table of permutations.
+func nonzeroAVX2() {
+	emit.Func("nonzeroAVX2", "func(offs *uint32, codes, q *int8, groups int, first, stride uint32) int",
+		"nonzeroAVX2 is nonzeroAVX512 for 8·groups codes, and writes up to eight more.")
+	offs, codes, q, groups := emit.Ptr("offs"), emit.Ptr("codes"), emit.Ptr("q"), emit.Ptr("groups")
+	table := GLOBL("closeUp", RODATA|NOPTR)
+	for zeros := range 256 { // bits of elements to leave out
+		order, n := uint64(0), 0
+		for i := range 8 {
+			if zeros>>i&1 == 0 {
+				order |= uint64(i) << (8 * n)
+				n++
+			}
+		}
+		DATA(8*zeros, U64(order))
+	}
+	at, step, zero := YMM(), emit.DwordsParam(YMM(), "stride"), YMM()
+	iota := GLOBL("iota8", RODATA|NOPTR)
+	for i := range 8 {
+		DATA(4*i, U32(uint32(i)))
+	}
+	VPMULLD(iota, step, at)
+	VPADDD(emit.DwordsParam(YMM(), "first"), at, at)
+	VPSLLD(Imm(3), step, step)
+	emit.Zero(zero)
+	count, orders := GP64(), GP64()
+	XORQ(count, count)
+	LEAQ(table, orders)
+	emit.Loop("group", groups, func() {
+		x, is, order, o := XMM(), XMM(), XMM(), YMM()
+		VMOVQ(Mem{Base: q}, x)
+		VPCMPEQB(zero.AsX(), x, is)
+		zeros := GP64()
+		VPMOVMSKB(is, zeros.As32())
+		MOVBLZX(zeros.As8(), zeros.As32())
+		VMOVQ(Mem{Base: orders, Index: zeros, Scale: 8}, order)
+		VPSHUFB(order, x, x)
+		VMOVQ(x, Mem{Base: codes, Index: count, Scale: 1})
+		VPMOVZXBD(order, o)
+		VPERMD(at, o, o)
+		VMOVDQU(o, Mem{Base: offs, Index: count, Scale: 4})
+		XORL(U32(0xff), zeros.As32())
+		POPCNTL(zeros.As32(), zeros.As32())
+		ADDQ(zeros, count)
+		VPADDD(step, at, at)
+		ADDQ(Imm(8), q)
 	})
 	Store(count, ReturnIndex(0))
 	emit.Ret()
