@@ -51,7 +51,8 @@ type gluDown struct {
 	eps      float32
 	rows     [][]float32 // by worker: relu2(gate)·up of a row
 
-	// For few tokens: tasks are groups of lines of rows by parts of the columns.
+	// For few tokens: tasks are groups of lines of rows by parts of the columns. For more
+	// than one a group is a line.
 	groups, parts int
 	cols          []asm.Columns // [S,parts]
 	sumsOf        []int32       // [S,parts]: Σ q of the part
@@ -77,10 +78,14 @@ func (u *unit) newGLUDown(c *devices.Call, down int, mem *scratch) *gluDown {
 	}
 	n := d.products[0].n
 	d.groups, d.parts = 1, 1
-	if u.threads > 1 {
+	if u.threads > 1 || d.s > 1 {
 		// Two lines are what a processor fetches together; parts must be long
-		// enough to have columns to ask for ahead.
+		// enough to have columns to ask for ahead. One line of a part stays in a
+		// cache for several tokens, with the next one.
 		d.groups = ceilDiv(n, 2*asm.ColRows)
+		if d.s > 1 {
+			d.groups = ceilDiv(n, asm.ColRows)
+		}
 		d.parts = max(1, min(ceilDiv(colsTasks*u.threads, d.groups), d.k/1024))
 	}
 	d.cols = make([]asm.Columns, d.s*d.parts)
@@ -120,7 +125,7 @@ func (d *gluDown) phases() []host.Phase {
 			d.quantize(t, worker)
 			d.list(t)
 		}},
-		{Tasks: d.s * d.parts * d.groups, Run: d.multiply},
+		{Tasks: d.parts * d.groups, Run: d.multiply},
 		{Tasks: d.s, Run: func(t, _ int) { d.finish(t) }},
 	}
 }
@@ -151,11 +156,28 @@ func (d *gluDown) list(t int) {
 // multiply computes one group of lines of one part.
 func (d *gluDown) multiply(task, _ int) {
 	p, padded := &d.products[0], d.padded()
-	lines := padded / asm.ColRows
-	i, group := task/d.groups, task%d.groups
-	r0, r1 := lines*group/d.groups*asm.ColRows, lines*(group+1)/d.groups*asm.ColRows
-	acc := d.acc[i*padded+r0 : i*padded+r1]
-	d.isa.TernaryColsGEMV(acc, p.packed, &d.cols[i], d.sumsOf[i], p.n, r0, min(r1, p.n))
+	r0, r1 := d.rowsOf(task % d.groups)
+	part := task / d.groups
+	if d.s == 1 {
+		acc := d.acc[part*padded+r0 : part*padded+r1]
+		d.isa.TernaryColsGEMV(acc, p.packed, &d.cols[part], d.sumsOf[part], p.n, r0, min(r1, p.n))
+		return
+	}
+	// Together the tokens ask for what this thread is likely to take next.
+	later := min(task+len(d.rows), d.parts*d.groups-1)
+	first, _ := d.rowsOf(later % d.groups)
+	from, to := d.k*(later/d.groups)/d.parts, d.k*(later/d.groups+1)/d.parts
+	for t := range d.s {
+		i := t*d.parts + part
+		at := (from+(to-from)*t/d.s)*asm.ColBytes(p.n) + first/asm.ColRows*asm.ColBytes(asm.ColRows)
+		d.isa.TernaryColsLine(d.acc[i*padded+r0:i*padded+r1], p.packed, &d.cols[i], d.sumsOf[i], p.n, r0, p.packed[min(at, len(p.packed)):])
+	}
+}
+
+// rowsOf is the rows of a group of lines.
+func (d *gluDown) rowsOf(group int) (r0, r1 int) {
+	lines := d.padded() / asm.ColRows
+	return lines * group / d.groups * asm.ColRows, lines * (group + 1) / d.groups * asm.ColRows
 }
 
 // finish adds the parts and scales the sums.

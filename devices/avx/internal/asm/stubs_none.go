@@ -671,3 +671,7 @@ func rowSetsAVX512(rows *uint32, stride int, counts *int, g0 *float32, g1 *float
 func nibbles4AVX512(s0 *float64, s1 *float64, s2 *float64, s3 *float64, w *byte, qa *int8, qb *int8, blocks int, groups int, bases *float64, next *byte) {
 	panic(noAssembly)
 }
+
+func lineColsAVX512(acc *int32, w *byte, offs *uint32, codes *int8, quads int, next *byte, stride int) {
+	panic(noAssembly)
+}

@@ -113,6 +113,8 @@ func TestTernaryColsGEMV(t *testing.T) {
 			n, k := 33, 4119
 			checkColsGEMV(t, isa, fill(n*k, h.code), fill(k, h.q), n, k, false)
 		}
+		n, k := 5, 2*lineCols+11 // more than a call of the kernel adds up
+		checkColsGEMV(t, isa, fill(n*k, int8(1)), fill(k, int8(-128)), n, k, false)
 	})
 }
 
@@ -133,6 +135,13 @@ func checkColsGEMV(t *testing.T, isa ISA, codes, q []int8, n, k int, front bool)
 				cols.Set(isa, p, part[0], n)
 				isa.TernaryColsGEMV(guardedCopy(t, acc, front), packed, &cols, SumI8(p), n, r0, r1)
 				isa.TernaryColsGEMV(acc, packed, &cols, SumI8(p), n, r0, r1)
+				if step == ColRows {
+					line := guarded[int32](t, ColRows, front)
+					isa.TernaryColsLine(line, packed, &cols, SumI8(p), n, r0, packed[len(packed)/3:])
+					if !slices.Equal(line[:r1-r0], acc[:r1-r0]) {
+						t.Fatalf("%dx%d line from row %d differs", n, k, r0)
+					}
+				}
 				for i := range total {
 					total[i] += acc[i]
 				}

@@ -19,5 +19,6 @@ func main() {
 	}
 	sets()
 	nibbles()
+	line()
 	Generate()
 }
