@@ -29,7 +29,7 @@ func (d *Device) stepKernels() []devices.Kernel {
 		},
 		Cost: func(c *devices.Call) float64 { return d.decodeAttentionCost(attentionCall(c)) - launchCost },
 		Scratch: func(c *devices.Call) int {
-			if a := stepAttention(c); d.inClusters(a) {
+			if _, ok := d.stagedForm(stepAttention(c)); ok {
 				return 0
 			}
 			_, n := d.attentionParts(attentionCall(c))
@@ -167,21 +167,47 @@ func (d *Device) bindPrompt(c *devices.Call) (devices.Launch, error) {
 	return several{first.(work), then.(work)}, nil
 }
 
-// Sizes of kernels/attend_cluster.cuh.
+// Sizes of kernels/attend_staged.cuh.
 const (
-	clusterBlocks = 8
-	clusterTeams  = 2 // of 128 threads in a block
+	joinedParts = 8 // parts of a row that are read at once
+	stagedRows  = 8 // query heads of a key head, at most
 )
 
-// inClusters says that a cluster of blocks works on each token and key head: where there
-// are several blocks of keys, and few enough clusters for all to run at once.
-func (d *Device) inClusters(a cachedAttention) bool {
-	return d.Has(sm90a) && a.blocks() > 1 && a.tokens*a.KVHeads*clusterBlocks <= 2*d.info.Multiprocessors
+// staged is a form of attention of a step for GPUs where copies run by themselves.
+type staged struct {
+	name   string // of the kernel
+	blocks int    // of threads, a cluster, for each token and key head
+	stages int    // blocks of keys and values that one asks for at once
+	parts  int    // blocks of keys whose sums a cluster joins at once
 }
 
-// clusterShared is the shared memory of a block of a cluster, for heads of w.
-func (a cachedAttention) clusterShared(w int) int {
-	return 32*2*w + clusterTeams*(2*keyBlock*2*w+2*16*128+4*16*4) + 2*clusterTeams*(16*8+4*a.group*a.hd)
+// clusterKernel begins the name of kernels in clusters of 16 blocks, which are more than
+// every GPU has to allow.
+const clusterKernel = "attend_cluster16"
+
+// stagedForm says whether there is such a form, and which is best, as measured on an H100:
+// more blocks share the keys of a head where tokens are few.
+func (d *Device) stagedForm(a cachedAttention) (staged, bool) {
+	if !d.Has(sm90a) || a.group > stagedRows {
+		return staged{}, false
+	}
+	switch all, fit := a.tokens*a.KVHeads, d.info.Multiprocessors; {
+	case a.blocks() == 1 || all*8 > 7*fit:
+		return staged{"attend_alone", 1, 2, 0}, true
+	case all*16 > 3*fit:
+		return staged{"attend_cluster8", 8, 1, min(32, a.blocks())}, true
+	}
+	return staged{clusterKernel, 16, 1, min(64, a.blocks())}, true
+}
+
+// shared is the shared memory of a block of threads, for heads of w.
+func (s staged) shared(w, group int) int {
+	row := 2*w + 16
+	bytes := 2*stagedRows*row + s.stages*2*keyBlock*row + 2*keyBlock*stagedRows*2 + 4*stagedRows*4
+	if s.blocks > 1 {
+		bytes += ceilDiv(group, 2) * ceilDiv(s.parts, joinedParts) * joinedParts * (8*w/s.blocks + 16)
+	}
+	return bytes
 }
 
 func (d *Device) bindStep(c *devices.Call) (devices.Launch, error) {
@@ -194,18 +220,8 @@ func (d *Device) bindStep(c *devices.Call) (devices.Launch, error) {
 	}
 	args := []any{c.In[0], c.In[1], c.In[2], c.In[3], c.In[4], c.In[5], c.In[6], c.In[7], angles, c.Out[0]}
 	call := attentionCall(c)
-	if a := newCachedAttention(call); d.inClusters(a) {
-		w := a.padded()
-		sh := shape{blocks: clusterBlocks, tiles: a.KVHeads, layers: a.tokens, threads: 128 * clusterTeams, shared: a.clusterShared(w)}
-		bound, err := d.bindEarly(fmt.Sprintf("attend_cluster_%d", w), sh, append(args, int32(a.tokens), int32(a.Heads), int32(a.group), int32(a.hd),
-			int32(a.width), int32(a.size), int32(a.Window), a.scale(), int32(0))...)
-		if err == nil {
-			// The order of memory is that of args.
-			l := bound.(*launch)
-			m := l.memory
-			l.eager = &eager{reads: slices.Concat(m[:2], m[5:8]), writes: slices.Concat(m[:2], m[9:])}
-		}
-		return bound, err
+	if form, ok := d.stagedForm(newCachedAttention(call)); ok {
+		return d.bindStaged(newCachedAttention(call), form, args)
 	}
 	a, bytes := d.attentionParts(call)
 	w := a.padded()
@@ -225,4 +241,19 @@ func (d *Device) bindStep(c *devices.Call) (devices.Launch, error) {
 	args = append(args, int32(a.tokens), int32(a.Heads), int32(a.group), int32(a.hd), int32(a.table.Dims[0]), int32(a.width), int32(a.kc.Dims[0]),
 		int32(a.size), int32(a.Window), a.scale(), int32(a.blocks()))
 	return d.bindEarly(fmt.Sprintf("attend_step_%d", w), sh, args...)
+}
+
+func (d *Device) bindStaged(a cachedAttention, form staged, args []any) (devices.Launch, error) {
+	w := a.padded()
+	sh := shape{blocks: form.blocks, tiles: a.KVHeads, layers: a.tokens, threads: 128, shared: form.shared(w, a.group)}
+	bound, err := d.bindEarly(fmt.Sprintf("%s_%d", form.name, w), sh, append(args, int32(a.tokens), int32(a.Heads), int32(a.group), int32(a.hd),
+		int32(a.width), int32(a.size), int32(a.Window), a.scale(), int32(form.parts), int32(0))...)
+	if err != nil {
+		return nil, err
+	}
+	// The order of memory is that of args.
+	l := bound.(*launch)
+	m := l.memory
+	l.eager = &eager{reads: slices.Concat(m[:2], m[5:8]), writes: slices.Concat(m[:2], m[9:])}
+	return l, nil
 }

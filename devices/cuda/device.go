@@ -333,6 +333,11 @@ func (d *Device) function(name string, shared int) (driver.Function, error) {
 			if err := d.api.SetFunctionAttribute(f, driver.SharedCarveout, 100); err != nil {
 				return err
 			}
+			if strings.HasPrefix(name, clusterKernel) {
+				if err := d.api.SetFunctionAttribute(f, driver.LargeClusters, 1); err != nil {
+					return err
+				}
+			}
 		}
 		if shared > 0 {
 			return d.api.SetFunctionAttribute(f, driver.MaxFuncDynamicShared, d.info.SharedPerBlock-staticShared)

@@ -98,6 +98,30 @@ func TestLayers(t *testing.T) {
 			z.heads, z.kv, z.hd, z.size, z.context = 4, 1, 128, 64, 36
 			z.seq, z.pos = []int32{0, 0}, []int32{2239, 2240}
 		}},
+		{"more parts than fit", func(z *decodeShape) {
+			z.heads, z.kv, z.hd, z.pages, z.size, z.context = 2, 1, 64, 72, 64, 72
+			z.seq, z.pos = []int32{0, 0}, []int32{4479, 4480}
+		}},
+		{"three heads", func(z *decodeShape) {
+			z.heads, z.kv, z.hd = 3, 1, 40
+			z.seq, z.pos = []int32{3, 3, 0, 1}, []int32{98, 99, 150, 5}
+		}},
+		{"eight blocks", func(z *decodeShape) {
+			z.layers, z.heads, z.kv, z.hd, z.pages = 1, 14, 7, 128, 50
+			z.seq, z.pos = []int32{0, 1, 1, 2, 3}, []int32{159, 63, 64, 100, 0}
+		}},
+		{"many sequences", func(z *decodeShape) {
+			z.layers, z.heads, z.kv, z.hd, z.pages, z.context = 1, 24, 12, 72, 60, 5
+			for i := range 12 {
+				z.seq, z.pos = append(z.seq, int32(i)), append(z.pos, int32(6*i+10))
+			}
+		}},
+		{"many tokens", func(z *decodeShape) {
+			z.layers, z.heads, z.kv, z.hd, z.window = 1, 12, 12, 64, 50
+			for i := range 12 {
+				z.seq, z.pos = append(z.seq, int32(i/10)), append(z.pos, int32(120+i))
+			}
+		}},
 	} {
 		t.Run(z.name, func(t *testing.T) {
 			r := &decodeRig{&rig{t, r.d, r.q, r.reg}, r.rng}

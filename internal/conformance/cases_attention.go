@@ -235,29 +235,37 @@ func ropeAppend(r *Rand) []Case {
 }
 
 // ropeAttend is steps of several sequences, each with a cache that is filled up to
-// its tokens and tokens of its own, in any order: up to some blocks of keys.
+// its tokens and tokens of its own, in any order: up to some blocks of keys. Many tokens, and
+// many query heads of a key head, may have kernels of their own.
 func ropeAttend(r *Rand) []Case {
 	var cs []Case
+	add := func(h [3]int, n int, elem graph.DType) {
+		size := []int{4, 16, 32}[r.IntN(3)]
+		width := 160 / size
+		table, blocks := r.pages(size, width)
+		seq, pos := r.tokens(n)
+		var from [3]int
+		for s := range from {
+			from[s] = r.IntN(160 - n)
+		}
+		for i, s := range seq.I32() {
+			pos.I32()[i] += int32(from[s])
+		}
+		kv := h[1] * h[2]
+		a := bitlinear.RoPEAttendAttrs{Theta: 10000, HeadDim: h[2], Heads: h[0], KVHeads: h[1], Window: r.IntN(2) * 70}
+		cs = append(cs, Case{Attrs: a, In: []graph.Tensor{
+			r.Float(elem, blocks, size, kv), r.Float(elem, blocks, size, kv), r.F32(n, h[0]*h[2]), r.F32(n, kv), r.F32(n, kv), seq, pos, table}})
+	}
 	for _, h := range append(heads, [3]int{20, 5, 128}) {
 		for _, n := range []int{1, 3, 17} {
 			for _, elem := range []graph.DType{graph.F32, graph.F16, graph.BF16} {
-				size := []int{4, 16, 32}[r.IntN(3)]
-				width := 160 / size
-				table, blocks := r.pages(size, width)
-				seq, pos := r.tokens(n)
-				var from [3]int
-				for s := range from {
-					from[s] = r.IntN(160 - n)
-				}
-				for i, s := range seq.I32() {
-					pos.I32()[i] += int32(from[s])
-				}
-				kv := h[1] * h[2]
-				a := bitlinear.RoPEAttendAttrs{Theta: 10000, HeadDim: h[2], Heads: h[0], KVHeads: h[1], Window: r.IntN(2) * 70}
-				cs = append(cs, Case{Attrs: a, In: []graph.Tensor{
-					r.Float(elem, blocks, size, kv), r.Float(elem, blocks, size, kv), r.F32(n, h[0]*h[2]), r.F32(n, kv), r.F32(n, kv), seq, pos, table}})
+				add(h, n, elem)
 			}
 		}
+	}
+	for _, hd := range []int{64, 128} {
+		add([3]int{8, 8, hd}, 20, graph.F16)
+		add([3]int{12, 1, hd}, 2, graph.F16)
 	}
 	return cs
 }

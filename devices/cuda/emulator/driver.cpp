@@ -150,6 +150,7 @@ int launch(Function* f, dim3 grid, dim3 block, unsigned shared, Stream* s, void*
     if ((int)threads > f->most_threads) return OUT_OF_RESOURCES;
     if ((int)shared > f->dynamic_shared) return INVALID_VALUE;
     if (grid.x % f->cluster) return INVALID_VALUE;
+    if (f->cluster > 8 && !f->large_clusters) return INVALID_CLUSTER_SIZE;
     Launch l = {f->kernel, grid, block, shared, f->cluster, {}, {}};
     for (size_t i = 0; i < f->kernel->sizes.size(); i++) {
         size_t size = f->kernel->sizes[i];
@@ -335,6 +336,7 @@ API cuFuncSetAttribute(Function* f, int attribute, int v) {
         if (v < 0 || v > properties().shared_optin) return INVALID_VALUE;
         f->dynamic_shared = v;
     }
+    if (attribute == 14) f->large_clusters = v != 0;
     return OK;
 }
 API cuLaunchKernel(Function* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, Stream* s,

@@ -36,6 +36,7 @@ enum {
     CAPTURE_UNSUPPORTED = 900,
     CAPTURE_UNJOINED = 904,
     CAPTURE_ISOLATION = 905,
+    INVALID_CLUSTER_SIZE = 912,
 };
 
 typedef unsigned long long Ptr;
@@ -98,6 +99,7 @@ struct Function {
     int most_threads;  // by .maxntid, or 1024
     unsigned cluster;  // blocks of one, by .reqnctapercluster, or 1
     int dynamic_shared = 48 << 10;
+    bool large_clusters = false;  // of more than 8 blocks
 };
 
 struct Graph {

@@ -25,7 +25,7 @@ struct Failure {
 };
 
 // most_cluster is the most blocks of a cluster: each has a host thread.
-constexpr unsigned most_cluster = 8;
+constexpr unsigned most_cluster = 16;
 
 // run runs a launch to its end, on this thread and on helpers.
 Failure run(const Launch& l);

@@ -1,5 +1,5 @@
 // The kernels of attend_step.cuh.
-#include "attend_cluster.cuh"
+#include "attend_staged.cuh"
 #include "attend_step.cuh"
 #include "pdl.cuh"
 
@@ -34,21 +34,24 @@ __device__ __forceinline__ void soon(const Cache& c, const int* seq, const int* 
 ATTEND(64)
 ATTEND(128)
 
-// With a cluster for each key head and token, which needs sm_90.
+// With a cluster for each token and key head, or a block, which needs sm_90.
 #if defined(SM90) || !defined(__CUDACC__)
-#define ATTEND_CLUSTER(HD)                                                                                                             \
-    CLUSTER_KERNEL(attend_cluster_##HD)                                                                                                \
-    (u16 * kc, u16 * vc, const float* q, const float* k, const float* v, const int* seq, const int* pos, const int* table,       \
-     const float* angles, float* o, int tokens, int heads, int group, int hd, int width, int size, int window, float scale,     \
-     int eager) {                                                                                                               \
-        __shared__ int list[STEP_TOKENS + 1];                                                                                          \
-        launch_dependents();                                                                                                           \
-        if (!eager) grid_dependency_wait();                                                                                            \
-        int wide = heads / group * hd;                                                                                                 \
-        Cache c = {kc, vc, table, width, size, wide, hd};                                                                              \
-        Step step = {kc, vc, k, v, angles, seq, pos, list, (int)blockIdx.z, tokens, wide, hd, 0, (int)threadIdx.x & 127, -1, 0.0f, 0.0f, 0.0f}; \
-        attend_cluster<HD>(step, q, c, o, heads, group, window, scale, eager);                                                          \
+#ifdef SM90
+#define CLUSTER(size, threads, blocks, name) extern "C" __global__ void __cluster_dims__(size, 1, 1) __launch_bounds__(threads, blocks) name##_sm90
+#else
+#define CLUSTER(size, threads, blocks, name) KERNEL(threads, blocks, name)
+#endif
+#define ATTEND_STAGED(head, BLOCKS, STAGES, HD)                                                                                             \
+    head(u16* kc, u16* vc, const float* q, const float* k, const float* v, const int* seq, const int* pos, const int* table,                \
+         const float* angles, float* o, int tokens, int heads, int group, int hd, int width, int size, int window, float scale,             \
+         int parts, int eager) {                                                                                                            \
+        attend_staged<HD, BLOCKS, STAGES>(kc, vc, q, k, v, seq, pos, table, angles, o, tokens, heads, group, hd, width, size, window, scale, \
+                                          parts, eager);                                                                                    \
     }
-ATTEND_CLUSTER(64)
-ATTEND_CLUSTER(128)
+ATTEND_STAGED(CLUSTER(16, 128, 5, attend_cluster16_64), 16, 1, 64)
+ATTEND_STAGED(CLUSTER(16, 128, 5, attend_cluster16_128), 16, 1, 128)
+ATTEND_STAGED(CLUSTER(8, 128, 5, attend_cluster8_64), 8, 1, 64)
+ATTEND_STAGED(CLUSTER(8, 128, 5, attend_cluster8_128), 8, 1, 128)
+ATTEND_STAGED(KERNEL(128, 5, attend_alone_64), 1, 2, 64)
+ATTEND_STAGED(KERNEL(128, 5, attend_alone_128), 1, 2, 128)
 #endif

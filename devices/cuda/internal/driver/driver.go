@@ -167,8 +167,9 @@ const (
 	ComputeMajor         Attribute = 75
 	ComputeMinor         Attribute = 76
 	SharedPerBlockOptIn  Attribute = 97
-	MaxFuncDynamicShared Attribute = 8 // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-	SharedCarveout       Attribute = 9 // CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, percent
+	MaxFuncDynamicShared Attribute = 8  // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+	LargeClusters        Attribute = 14 // CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED
+	SharedCarveout       Attribute = 9  // CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, percent
 )
 
 // DeviceAttribute reads one attribute.
