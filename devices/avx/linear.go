@@ -142,6 +142,7 @@ type tile struct{ product, r0, r1, t0, t1 int }
 
 const (
 	gemvTaskBytes = 64 << 10 // of packed weights in a task of few tokens: microseconds
+	gemvTaskLeast = 2        // times as many in a task of one token
 	gemmTaskRows  = 64       // unpacked at a time
 	gemmTokens    = 252      // most tokens in a tile: a multiple of the kernels' 6 and 12
 	panelTaskRows = 128      // made into panels by one task
@@ -168,7 +169,6 @@ func (u *unit) newLinear(s, k int, ps []product, plain bool, mem *scratch) *line
 	}
 	rows = min(rows, ceilDiv(widest, asm.PanelRows)*asm.PanelRows)
 	l.sums = part[int32](mem, l.s)
-	l.accs = parts[int32](mem, u.threads, rows*tokens)
 	if !l.few {
 		l.unpacked = parts[byte](mem, u.threads, max(asm.TernaryRowsScratch(l.k), asm.TernaryColsScratch(l.k)))
 	} else {
@@ -181,13 +181,45 @@ func (u *unit) newLinear(s, k int, ps []product, plain bool, mem *scratch) *line
 				l.made = append(l.made, tile{product: i, r0: r, r1: min(r+panelTaskRows, ps[i].n)})
 			}
 		}
+		if l.few && l.s == 1 {
+			continue
+		}
 		for r := 0; r < ps[i].n; r += rows {
 			for t := 0; t < l.s; t += tokens {
 				l.tiles = append(l.tiles, tile{i, r, min(r+rows, ps[i].n), t, min(t+tokens, l.s)})
 			}
 		}
 	}
+	if l.few && l.s == 1 {
+		l.tiles = tokenTiles(ps, rows, u.threads)
+	}
+	most := 0
+	for _, t := range l.tiles {
+		most = max(most, (t.r1-t.r0)*tokens)
+	}
+	l.accs = parts[int32](mem, u.threads, most)
 	return l
+}
+
+// tokenTiles are the tasks of a single token, of whole units of rows.
+func tokenTiles(ps []product, rows, threads int) (tiles []tile) {
+	units := 0
+	for i := range ps {
+		units += ceilDiv(ps[i].n, rows)
+	}
+	i, r := 0, 0
+	for from, to := range guided(units, gemvTaskLeast, threads) {
+		for from < to {
+			for r == ps[i].n {
+				i, r = i+1, 0
+			}
+			n := min(to-from, ceilDiv(ps[i].n-r, rows))
+			end := min(ps[i].n, r+n*rows)
+			tiles = append(tiles, tile{i, r, end, 0, 1})
+			from, r = from+n, end
+		}
+	}
+	return tiles
 }
 
 func (u *unit) bindLinear(c *devices.Call, ps []product, plain bool) (devices.Launch, error) {

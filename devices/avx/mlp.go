@@ -86,20 +86,20 @@ func (u *unit) newMLP(c *devices.Call, mem *scratch) *mlp {
 	if !m.in.few {
 		return m
 	}
-	// Long tasks first: each has gate rows in one stretch and then some of up, and
-	// asks for nothing ahead where these begin. Shorter ones last, to end together.
+	// Each task has gate rows in one stretch and then some of up, and asks for nothing
+	// ahead where these begin.
 	m.tasks = append(m.tasks, 0)
-	least := max(1, min(mlpLeast, m.n/mlpRows/(8*u.threads)))
+	least, most := mlpLeast, m.n
+	if s > 1 {
+		least, most = 1, mlpBatchRows
+	}
 	widest := 0
-	for r := 0; r < m.n; {
-		left := (m.n - r) / mlpRows
-		size := max(least, left*3/(4*u.threads)) * mlpRows
-		if s > 1 {
-			size = min(max(1, left/(2*u.threads))*mlpRows, mlpBatchRows)
+	for from, to := range guided(ceilDiv(m.n, mlpRows), least, u.threads) {
+		from, to = from*mlpRows, min(m.n, to*mlpRows)
+		for ; from < to; from = m.tasks[len(m.tasks)-1] {
+			m.tasks = append(m.tasks, min(to, from+most))
+			widest = max(widest, min(to-from, most))
 		}
-		widest = max(widest, size)
-		r = min(m.n, r+size)
-		m.tasks = append(m.tasks, r)
 	}
 	m.read = make([]int, len(m.tasks)-1)
 	if k%asm.RowCols > 0 {
