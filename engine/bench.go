@@ -162,10 +162,11 @@ func (e *Engine) measure(ctx context.Context, t Test) (time.Duration, error) {
 		return time.Since(began), err
 	}
 	for i := range t.Tokens {
-		for _, q := range seqs {
-			// The next token depends on the last logits, as it would in use.
-			id := benchToken(i, s.Vocab())
-			if s.Ready(q) {
+		for j, q := range seqs {
+			// The next token depends on the last logits, as it would in use. Sequences
+			// begin with different ones, or all would compute the same.
+			id := benchToken(i+j, s.Vocab())
+			if s.Ready(q) && (i > 0 || j == 0) {
 				var err error
 				if id, err = e.greedy.Draw(s, q); err != nil {
 					return 0, err

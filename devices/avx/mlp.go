@@ -143,7 +143,8 @@ func (m *mlp) gateUp(task, worker int) {
 	n := r1 - r0
 	g, up := &l.products[0], &l.products[1]
 	acc := l.accs[worker][:l.s*n]
-	l.isa.TernaryGEMM(acc, g.packed[asm.PackedBytes(r0, l.k):], l.q, l.sums, l.s, n, l.k, 0, n, 0, l.s, l.unpacked[worker])
+	next := up.packed[r0*asm.RowBytes(l.k) : r1*asm.RowBytes(l.k)]
+	l.isa.TernaryGEMMAhead(acc, g.packed[asm.PackedBytes(r0, l.k):], l.q, l.sums, l.s, n, l.k, 0, n, 0, l.s, l.unpacked[worker], next)
 	x, ld := l.q, l.k
 	if m.x != nil {
 		x, ld = m.x, ceilDiv(l.k, asm.RowCols)*asm.RowCols

@@ -99,6 +99,12 @@ func ternaryGEMV(acc []int32, packed []byte, q []int8, qsum int32, k, r0, r1 int
 // run at the same time. A good task is 64 or 128 rows by all tokens, or by
 // blocks of 96 or more when there are few rows.
 func (isa ISA) TernaryGEMM(acc []int32, packed []byte, q []int8, qsums []int32, m, n, k, r0, r1, t0, t1 int, scratch []byte) {
+	isa.TernaryGEMMAhead(acc, packed, q, qsums, m, n, k, r0, r1, t0, t1, scratch, nil)
+}
+
+// TernaryGEMMAhead is TernaryGEMM that may ask for what is multiplied after it, from the
+// beginning of next on.
+func (isa ISA) TernaryGEMMAhead(acc []int32, packed []byte, q []int8, qsums []int32, m, n, k, r0, r1, t0, t1 int, scratch, next []byte) {
 	checkRows(n, r0, r1)
 	if t0 < 0 || t1 > m || t0 > t1 {
 		panic("asm: token range out of bounds")
@@ -106,7 +112,7 @@ func (isa ISA) TernaryGEMM(acc []int32, packed []byte, q []int8, qsums []int32, 
 	acc, q, qsums = acc[:m*n], q[:m*k], qsums[:m]
 	if isa == AVX512 && k > 0 && k%BlockCols == 0 && t1-t0 > 1 && t1-t0 <= isa.GEMVTokens() {
 		if r0 < r1 {
-			isa.panelsGEMM(acc, packed[:PackedBytes(n, k)], q, qsums, n, k, r0, r1, t0, t1, nil)
+			isa.panelsGEMM(acc, packed[:PackedBytes(n, k)], q, qsums, n, k, r0, r1, t0, t1, next)
 		}
 		return
 	}
