@@ -111,6 +111,7 @@ func (u *unit) newMLP(c *devices.Call, mem *scratch) *mlp {
 		m.batches[i] = asm.NewRowBatch(part[uint32](mem, lists), part[int32](mem, sums), widest)
 		m.products[i] = make([]asm.RowProduct, s)
 	}
+	m.down.gated = true
 	m.in.accs = parts[int32](mem, u.threads, s*widest)
 	return m
 }
@@ -159,6 +160,11 @@ func (m *mlp) gateUp(task, worker int) {
 		}
 	}
 	m.read[task] = l.isa.TernaryRowsBatch(ps, up.packed, &m.batches[worker], r0, l.k)
+	// Done here, where both are in a cache near by: half of what the next phase reads
+	// comes from another core.
+	for _, p := range ps {
+		l.isa.Relu2Mul(p.Up, p.Gate, p.Up)
+	}
 }
 
 // unread is the bytes of weights that no token of the last run needed. What several

@@ -50,6 +50,7 @@ type gluDown struct {
 	gain     []float32 // [K], of the norm
 	eps      float32
 	rows     [][]float32 // by worker: relu2(gate)·up of a row
+	gated    bool        // up is that already
 
 	// For few tokens: tasks are groups of lines of rows by parts of the columns. For more
 	// than one a group is a line.
@@ -104,7 +105,11 @@ func (d *gluDown) padded() int { return ceilDiv(d.products[0].n, asm.ColRows) * 
 // quantize makes the codes that a token's down projection multiplies.
 func (d *gluDown) quantize(t, worker int) {
 	m, k := d.rows[worker], d.k
-	d.isa.Relu2Mul(m, d.gate[t*k:(t+1)*k], d.up[t*k:(t+1)*k])
+	if up := d.up[t*k : (t+1)*k]; d.gated {
+		m = up
+	} else {
+		d.isa.Relu2Mul(m, d.gate[t*k:(t+1)*k], up)
+	}
 	d.scales[t], d.sums[t] = d.isa.RMSNormQuant(d.q[t*k:(t+1)*k], m, d.gain, d.eps)
 }
 
