@@ -100,6 +100,23 @@ type Queue interface {
 	Close() error
 }
 
+// Fencer is implemented by queues that have taken what Write is given when it returns,
+// and can wait for a part of the work: so the next step can be queued before the results
+// of the last are read.
+type Fencer interface {
+	// NewFence returns a fence that stands nowhere yet.
+	NewFence() (Fence, error)
+}
+
+// Fence is a place in a queue.
+type Fence interface {
+	// Set puts the fence behind all that was queued so far. It does not allocate.
+	Set() error
+	// Wait is Queue.Sync for what is before the fence.
+	Wait(ctx context.Context) error
+	Free() error
+}
+
 // Sequence is a captured list of launches.
 type Sequence interface {
 	// Replay enqueues the sequence on the queue that captured it. It does not

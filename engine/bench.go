@@ -151,6 +151,9 @@ func (e *Engine) measure(ctx context.Context, t Test) (time.Duration, error) {
 		}
 	}
 	want := runtime.Top(1) // whole heads give all logits anyway
+	if err := s.Settle(ctx); err != nil {
+		return 0, err
+	}
 	began := time.Now()
 	if !t.Decode {
 		for _, q := range seqs {

@@ -35,6 +35,10 @@ type Run struct {
 	misuse  error  // of a setter, reported by the next step
 	closed  bool
 
+	begun    int           // steps under way: two if one was queued ahead
+	fence    devices.Fence // behind the first of two; nil until there is one
+	unfenced bool          // the queue has none
+
 	followers []*follower // runs of other ranks that do what this one does
 	leave     func()      // ends the group of ranks
 	syms      symKey      // scratch of Step with followers
@@ -156,6 +160,9 @@ func (r *Run) Close() error {
 	for _, o := range r.owner {
 		o.guests--
 	}
+	if r.fence != nil {
+		errs = append(errs, r.fence.Free())
+	}
 	errs = append(errs, r.dropPlans())
 	if r.arena != nil {
 		errs = append(errs, r.arena.Free())
@@ -236,21 +243,54 @@ func (r *Run) Step(ctx context.Context, syms ...int) error {
 
 // stepOwn is the step of this run alone.
 func (r *Run) stepOwn(ctx context.Context, syms []int) error {
+	if err := r.start(ctx, syms); err != nil {
+		return err
+	}
+	return r.end(ctx)
+}
+
+// start queues a step, which end waits for. Ranks that step together are waited for
+// at once.
+func (r *Run) start(ctx context.Context, syms []int) error {
+	r.forsake()
 	b, err := r.prepare(ctx, syms)
 	if err != nil {
 		return fmt.Errorf("step of %s: %w", r.p.g.Name, err)
 	}
+	return r.begin(b)
+}
+
+// begin queues a step whose inputs are written.
+func (r *Run) begin(b *bound) error {
 	if err := b.seq.Replay(); err != nil {
 		return fmt.Errorf("step of %s: %w", r.p.g.Name, err)
 	}
+	r.begun++
 	for _, i := range r.bring {
 		if err := r.read(i); err != nil {
 			return fmt.Errorf("step of %s: output %d: %w", r.p.g.Name, i, err)
 		}
-		r.brought[i] = true
 	}
-	if err := r.q.Sync(ctx); err != nil {
+	return nil
+}
+
+// end waits for the step that was begun first.
+func (r *Run) end(ctx context.Context) error {
+	var err error
+	switch r.begun {
+	case 0:
+		return nil // ranks have stepped together
+	case 1:
+		err = r.q.Sync(ctx)
+	default:
+		err = r.fence.Wait(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("step of %s: %w", r.p.g.Name, err)
+	}
+	r.begun--
+	for _, i := range r.bring {
+		r.brought[i] = true
 	}
 	r.ran = true
 	return nil
@@ -294,19 +334,24 @@ func (r *Run) prepare(ctx context.Context, syms []int) (*bound, error) {
 	r.now = b
 	r.clock++
 	b.used = r.clock
+	return b, r.write(b, -1)
+}
+
+// write writes the inputs but for one.
+func (r *Run) write(b *bound, without int) error {
 	for i := range b.plan.inputs {
 		o := &b.plan.inputs[i]
 		in := &r.in[i]
 		if len(in.data) != o.bytes || in.dims != nil && !slices.Equal(in.dims, o.dims) {
-			return nil, fmt.Errorf("input %q is set to %v (%d bytes), want %v (%d bytes)", r.inputName(i), in.dims, len(in.data), o.dims, o.bytes)
+			return fmt.Errorf("input %q is set to %v (%d bytes), want %v (%d bytes)", r.inputName(i), in.dims, len(in.data), o.dims, o.bytes)
 		}
-		if o.used && o.bytes > 0 {
+		if o.used && o.bytes > 0 && i != without {
 			if err := r.q.Write(r.arena, b.plan.places[o.at.val].off, in.data); err != nil {
-				return nil, fmt.Errorf("input %q: %w", r.inputName(i), err)
+				return fmt.Errorf("input %q: %w", r.inputName(i), err)
 			}
 		}
 	}
-	return b, nil
+	return nil
 }
 
 func (r *Run) find(syms []int) (*bound, error) {
@@ -464,6 +509,9 @@ func (r *Run) Output(ctx context.Context, i int) (graph.Tensor, error) {
 		return graph.Tensor{}, fmt.Errorf("graph %s has no output %d", r.p.g.Name, i)
 	}
 	if !r.brought[i] {
+		if r.begun > 0 {
+			return graph.Tensor{}, fmt.Errorf("output %d: the next step is under way", i)
+		}
 		if err := errors.Join(r.read(i), r.q.Sync(ctx)); err != nil {
 			return graph.Tensor{}, fmt.Errorf("output %d: %w", i, err)
 		}

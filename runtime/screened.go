@@ -178,9 +178,13 @@ func (d *draws) plan(row int, sampler *Sampler, n int) {
 	how.Put(d.how[row*screen.DrawWords:])
 }
 
-// bring says which outputs the next step is read for.
-func (s *Session) bring(full, tops int) {
-	var outs [3]int
+// drawnOutput is the output that has the tokens drawn.
+const drawnOutput = 3
+
+// bring says which outputs the next step is read for. If another may be queued behind
+// it, lists of which tokens were drawn come too, in case somebody asks for them.
+func (s *Session) bring(full, tops int, ahead bool) {
+	var outs [4]int
 	n := 0
 	if full > 0 {
 		outs[n] = 0
@@ -188,8 +192,11 @@ func (s *Session) bring(full, tops int) {
 	}
 	if h := s.head; h != nil && tops > 0 {
 		if h.draws != nil && h.draws.all {
-			outs[n] = 3
-			s.run.Bring(outs[:n+1]...)
+			outs[n] = drawnOutput
+			n++
+		}
+		if h.draws != nil && h.draws.all && !ahead {
+			s.run.Bring(outs[:n]...)
 			return
 		}
 		outs[n] = 1
@@ -207,7 +214,7 @@ func (h *screened) take(ctx context.Context, r *Run) error {
 	h.listed, h.expanded, h.err = false, false, nil
 	if d := h.draws; d != nil {
 		if d.drawn = nil; d.all {
-			t, err := r.Output(ctx, 3)
+			t, err := r.Output(ctx, drawnOutput)
 			if err == nil {
 				d.drawn = t.I32()
 			}

@@ -42,6 +42,7 @@ type Session struct {
 	seqs   []sequence
 	first  int          // where the next round starts, so that prompts take turns
 	spec   *speculation // nil if it guesses nothing
+	ahead  ahead
 
 	tokens, seq, pos, rows, table []int32
 	batch                         []piece
@@ -419,6 +420,7 @@ func (s *Session) Step(ctx context.Context) (more bool, err error) {
 		return false, nil
 	}
 	s.logits = nil
+	q, follows := s.follows()
 	for i := range s.seqs {
 		x := &s.seqs[i]
 		if x.rows = 0; x.ran > 0 {
@@ -426,30 +428,18 @@ func (s *Session) Step(ctx context.Context) (more bool, err error) {
 		}
 	}
 	s.guess()
-	tokens, rows, err := s.schedule()
-	if err != nil || tokens == 0 {
-		return false, err
-	}
+	tokens, full, tops := 1, 0, 1
 	began := time.Now()
-	s.fill()
-	s.run.SetI32(s.in.tokens, s.tokens[:tokens])
-	s.run.SetI32(s.in.seq, s.seq[:tokens])
-	s.run.SetI32(s.in.pos, s.pos[:tokens])
-	s.run.SetI32(s.in.rows, s.rows[:rows])
-	s.syms[s.symS], s.syms[s.symR] = tokens, rows
-	full, tops := rows, 0
-	if h := s.head; h != nil {
-		full, tops = s.split()
-		s.run.SetI32(h.in.full, h.full[:full])
-		s.run.SetI32(h.in.top, h.top[:tops])
-		s.run.SetI32(h.in.keep, h.keep[:tops])
-		if h.draws != nil {
-			s.run.SetI32(h.in.draw, h.draws.how[:tops*screen.DrawWords])
+	if !s.arrived(q, follows) {
+		if tokens, full, tops, err = s.start(ctx, follows); err != nil || tokens == 0 {
+			return err != nil && tokens > 0, err
 		}
-		s.syms[h.symF], s.syms[h.symT] = full, tops
 	}
-	s.bring(full, tops)
-	if err := s.run.Step(ctx, s.syms...); err != nil {
+	if err = s.goAhead(ctx, q, follows); err == nil {
+		err = s.run.end(ctx)
+	}
+	if err != nil {
+		s.recall()
 		return true, err
 	}
 	if full > 0 {
@@ -480,6 +470,37 @@ func (s *Session) Step(ctx context.Context) (more bool, err error) {
 	}
 	s.learn(tokens, time.Since(began))
 	return s.waiting(), nil
+}
+
+// start queues a step for what waits. It returns what is in it: tokens, and rows of
+// either kind.
+func (s *Session) start(ctx context.Context, follows bool) (tokens, full, tops int, err error) {
+	tokens, rows, err := s.schedule()
+	if err != nil || tokens == 0 {
+		return 0, 0, 0, err
+	}
+	s.fill()
+	s.run.SetI32(s.in.tokens, s.tokens[:tokens])
+	s.run.SetI32(s.in.seq, s.seq[:tokens])
+	s.run.SetI32(s.in.pos, s.pos[:tokens])
+	s.run.SetI32(s.in.rows, s.rows[:rows])
+	s.syms[s.symS], s.syms[s.symR] = tokens, rows
+	full = rows
+	if h := s.head; h != nil {
+		full, tops = s.split()
+		s.run.SetI32(h.in.full, h.full[:full])
+		s.run.SetI32(h.in.top, h.top[:tops])
+		s.run.SetI32(h.in.keep, h.keep[:tops])
+		if h.draws != nil {
+			s.run.SetI32(h.in.draw, h.draws.how[:tops*screen.DrawWords])
+		}
+		s.syms[h.symF], s.syms[h.symT] = full, tops
+	}
+	s.bring(full, tops, follows && s.run.fenced())
+	if len(s.run.followers) > 0 {
+		return tokens, full, tops, s.run.Step(ctx, s.syms...)
+	}
+	return tokens, full, tops, s.run.start(ctx, s.syms)
 }
 
 // waiting reports whether any sequence has tokens to run.

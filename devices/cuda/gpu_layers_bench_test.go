@@ -52,14 +52,14 @@ func BenchmarkLayers(b *testing.B) {
 }
 
 // BenchmarkReplay is what a step takes besides its kernels: a replay of one small kernel;
-// the same with eight inputs of a few words before it and a result behind it; and of 150
-// such kernels.
+// the same with eight inputs of a few words before it and a result behind it; of 30 such
+// kernels, each step awaited, and only every 16th; and of 150.
 func BenchmarkReplay(b *testing.B) {
 	r := newRig(b)
 	for _, z := range []struct {
-		name            string
-		inputs, kernels int
-	}{{"one", 0, 1}, {"inputs", 8, 1}, {"150", 0, 150}} {
+		name                   string
+		inputs, kernels, steps int
+	}{{"one", 0, 1, 1}, {"inputs", 8, 1, 1}, {"30", 8, 30, 1}, {"30/ahead", 8, 30, 16}, {"150", 0, 150, 1}} {
 		b.Run(z.name, func(b *testing.B) {
 			r := &decodeRig{&rig{b, r.d, r.q, r.reg}, rand.New(rand.NewPCG(1, 2))}
 			x, g := r.floats(1, 2560), r.floats(2560)
@@ -67,7 +67,7 @@ func BenchmarkReplay(b *testing.B) {
 			seq, err := r.q.Capture(slices.Repeat([]devices.Launch{l}, z.kernels))
 			r.must(err)
 			in, out := make([]byte, 16), make([]byte, 64)
-			for b.Loop() {
+			for i := 0; b.Loop(); i++ {
 				for i := range z.inputs {
 					r.must(r.q.Write(x.Buf, x.Off+256*i, in))
 				}
@@ -75,8 +75,11 @@ func BenchmarkReplay(b *testing.B) {
 				if z.inputs > 0 {
 					r.must(r.q.Read(out, x.Buf, x.Off))
 				}
-				r.sync()
+				if i%z.steps == 0 {
+					r.sync()
+				}
 			}
+			r.sync()
 			r.must(seq.Free())
 		})
 	}

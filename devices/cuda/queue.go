@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"time"
+	"unsafe"
 
 	"github.com/trit-ml/trit/devices"
 	"github.com/trit-ml/trit/devices/cuda/internal/driver"
@@ -17,6 +18,7 @@ import (
 const (
 	stageBytes = 1 << 20
 	stageMax   = 64 << 10
+	smallRead  = 1 << 10 // most bytes of a read or copy that a kernel does beside other small ones
 )
 
 // queue is a stream with staging memory.
@@ -25,8 +27,9 @@ type queue struct {
 	stream driver.Stream
 	stage  []byte        // page-locked
 	used   int           // bytes of stage that queued copies still refer to
-	small  *scatter      // writes that are not queued yet
-	reads  []read        // copied out of stage by Sync
+	small  *scatter      // small writes, copies and reads that are not queued yet
+	reads  []read        // copied out of stage by Sync, or by Wait on a fence behind them
+	taken  int           // reads that were, since the beginning
 	err    error         // why no further call can succeed
 	side   driver.Stream // of launches that run beside others, 0 before the first
 	member *member       // nil on a device that is joined to no other
@@ -111,11 +114,19 @@ func (q *queue) room(n int) ([]byte, error) {
 
 // settle finishes the staged copies of a queue whose work is done.
 func (q *queue) settle() {
-	for i, r := range q.reads {
+	q.settleTo(q.taken + len(q.reads))
+	q.used = 0
+}
+
+// settleTo finishes staged copies until so many have been since the beginning.
+func (q *queue) settleTo(taken int) {
+	n := max(0, taken-q.taken)
+	for _, r := range q.reads[:n] {
 		copy(r.dst, r.stage)
-		q.reads[i] = read{}
 	}
-	q.reads, q.used = q.reads[:0], 0
+	left := copy(q.reads, q.reads[n:])
+	clear(q.reads[left:])
+	q.reads, q.taken = q.reads[:left], q.taken+n
 }
 
 // Write copies src to the device. Unlike the contract asks, src may be changed
@@ -154,6 +165,19 @@ func (q *queue) Read(dst []byte, src devices.Buffer, off int) error {
 	if err != nil || len(dst) == 0 {
 		return err
 	}
+	if q.err != nil {
+		return q.err
+	}
+	if n := len(dst); n <= smallRead && q.used+n <= len(q.stage) {
+		b, err := q.room(n)
+		if err != nil {
+			return err
+		}
+		if q.small.move(driver.Ptr(uintptr(unsafe.Pointer(&b[0]))), p, n) {
+			q.reads = append(q.reads, read{dst, b})
+			return nil
+		}
+	}
 	return q.do("read", func() error {
 		if len(dst) > stageMax {
 			return q.d.api.CopyOut(dst, p, q.stream)
@@ -176,6 +200,12 @@ func (q *queue) Copy(dst devices.Buffer, dstOff int, src devices.Buffer, srcOff,
 	from, err := q.d.span(src, srcOff, bytes)
 	if err != nil || bytes == 0 {
 		return err
+	}
+	if q.err != nil {
+		return q.err
+	}
+	if bytes <= smallRead && q.small.move(to, from, bytes) {
+		return nil
 	}
 	return q.do("copy", func() error { return q.d.api.CopyDevice(to, from, bytes, q.stream) })
 }
@@ -212,15 +242,24 @@ const spin = 50 * time.Millisecond
 // without a pause, so that a step is seen to end at once, and later with pauses of a
 // millisecond. If ctx ends first the work goes on; a later Sync can wait for it.
 func (q *queue) Sync(ctx context.Context) error {
+	if err := q.await(ctx, "sync", func() (bool, error) { return q.d.api.StreamDone(q.stream) }); err != nil {
+		return err
+	}
+	q.settle()
+	return nil
+}
+
+// await asks done until it is true.
+func (q *queue) await(ctx context.Context, what string, done func() (bool, error)) error {
 	if q.err != nil {
 		return q.err
 	}
 	start := time.Now()
 	for {
-		done := false
-		err := q.do("sync", func() (err error) {
-			for i := 0; i < 16 && !done && err == nil; i++ {
-				done, err = q.d.api.StreamDone(q.stream)
+		over := false
+		err := q.do(what, func() (err error) {
+			for i := 0; i < 16 && !over && err == nil; i++ {
+				over, err = done()
 			}
 			return err
 		})
@@ -228,13 +267,12 @@ func (q *queue) Sync(ctx context.Context) error {
 			return err
 		}
 		if q.member != nil {
-			if err := q.member.check(done, time.Since(start)); err != nil {
+			if err := q.member.check(over, time.Since(start)); err != nil {
 				q.err = err
 				return err
 			}
 		}
-		if done {
-			q.settle()
+		if over {
 			return nil
 		}
 		if err := ctx.Err(); err != nil {
@@ -246,6 +284,50 @@ func (q *queue) Sync(ctx context.Context) error {
 			time.Sleep(time.Millisecond)
 		}
 	}
+}
+
+// fence is a place in a queue.
+type fence struct {
+	q     *queue
+	event driver.Event
+	reads int // that are before it, since the beginning
+}
+
+// NewFence returns a fence that stands nowhere yet.
+func (q *queue) NewFence() (devices.Fence, error) {
+	f := &fence{q: q}
+	return f, q.do("new fence", func() (err error) {
+		f.event, err = q.d.api.NewEdge()
+		return err
+	})
+}
+
+// Set puts the fence behind all that was queued so far.
+func (f *fence) Set() error {
+	return f.q.do("fence", func() error {
+		f.reads = f.q.taken + len(f.q.reads)
+		return f.q.d.api.Record(f.event, f.q.stream)
+	})
+}
+
+// Wait waits as Sync does, for what is before the fence.
+func (f *fence) Wait(ctx context.Context) error {
+	q := f.q
+	if err := q.await(ctx, "wait at a fence", func() (bool, error) { return q.d.api.EventDone(f.event) }); err != nil {
+		return err
+	}
+	q.settleTo(f.reads)
+	return nil
+}
+
+// Free frees the fence.
+func (f *fence) Free() error {
+	if f.event == 0 {
+		return nil
+	}
+	err := f.q.d.release(func() error { return f.q.d.api.DestroyEvent(f.event) })
+	f.event = 0
+	return f.q.d.released(": free fence", err)
 }
 
 // Close waits for the queue's work and frees it. Copies to the host that were

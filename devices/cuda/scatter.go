@@ -12,7 +12,8 @@ import (
 const (
 	mostPieces    = 16
 	pieceData     = 3072
-	piecesAt      = 8 * mostPieces // of the ends
+	piecesFrom    = 8 * mostPieces
+	piecesAt      = 2 * piecesFrom // of the ends
 	piecesCount   = piecesAt + 4*mostPieces
 	piecesData    = piecesCount + 8
 	piecesBytes   = piecesData + pieceData
@@ -20,17 +21,18 @@ const (
 	scatterThread = 256
 )
 
-// scatter collects small writes of a queue, such as the inputs of a step, for one
-// kernel that brings them all: each by itself is a copy that takes longer to start than
-// the kernel.
+// scatter collects small writes, copies and reads of a queue, such as the results of a
+// step and the inputs of the next, for one kernel that does them all: each by itself is a
+// copy that takes longer to start than the kernel.
 type scatter struct {
 	fn    driver.Function
 	block []byte // page-locked: the kernel's parameter, and the pointer to it
 
-	mu  sync.Mutex // memory may be freed by anybody
-	to  [mostPieces]driver.Ptr
-	end [mostPieces]int
-	n   int
+	mu   sync.Mutex // memory may be freed by anybody
+	to   [mostPieces]driver.Ptr
+	from [mostPieces]driver.Ptr // 0: the piece is in block
+	end  [mostPieces]int
+	n    int
 }
 
 // newScatter prepares collecting. The caller has the context current.
@@ -46,35 +48,42 @@ func newScatter(d *Device, fn driver.Function) (*scatter, error) {
 
 // add takes a write, or reports false: it is not small, or has no place beside the
 // others.
-func (s *scatter) add(to driver.Ptr, src []byte) bool {
+func (s *scatter) add(to driver.Ptr, src []byte) bool { return s.take(to, 0, len(src), src) }
+
+// move takes a copy of n bytes, also to page-locked memory.
+func (s *scatter) move(to, from driver.Ptr, n int) bool { return s.take(to, from, n, nil) }
+
+func (s *scatter) take(to, from driver.Ptr, n int, src []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := 0
 	if s.n > 0 {
 		at = s.end[s.n-1]
 	}
-	n := len(src)
-	if s.n == mostPieces || n > pieceData-at || n%4 != 0 || to%4 != 0 {
+	if s.n == mostPieces || n > pieceData-at || n%4 != 0 || to%4 != 0 || from%4 != 0 {
 		return false
 	}
-	for i, from := 0, 0; i < s.n; i++ {
-		if size := driver.Ptr(s.end[i] - from); to < s.to[i]+size && s.to[i] < to+driver.Ptr(n) {
+	for i, start := 0, 0; i < s.n; i++ {
+		size := driver.Ptr(s.end[i] - start)
+		meets := func(p driver.Ptr) bool { return p < s.to[i]+size && s.to[i] < p+driver.Ptr(n) }
+		if meets(to) || from != 0 && meets(from) { // sources are read before all writes
 			return false
 		}
-		from = s.end[i]
+		start = s.end[i]
 	}
 	copy(s.block[piecesData+at:], src)
-	s.to[s.n], s.end[s.n] = to, at+n
+	s.to[s.n], s.from[s.n], s.end[s.n] = to, from, at+n
 	s.n++
 	return true
 }
 
-// forget drops writes to memory that is freed.
+// forget drops what is to go to memory that is freed, or come from there.
 func (s *scatter) forget(from, to driver.Ptr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	in := func(p driver.Ptr) bool { return p >= from && p < to }
 	for i := range s.n {
-		if s.to[i] >= from && s.to[i] < to {
+		if in(s.to[i]) || in(s.from[i]) {
 			s.to[i] = 0
 		}
 	}
@@ -89,6 +98,7 @@ func (s *scatter) flush(api *driver.API, stream driver.Stream) error {
 	}
 	for i := range s.n {
 		binary.NativeEndian.PutUint64(s.block[8*i:], uint64(s.to[i]))
+		binary.NativeEndian.PutUint64(s.block[piecesFrom+8*i:], uint64(s.from[i]))
 		binary.NativeEndian.PutUint32(s.block[piecesAt+4*i:], uint32(s.end[i]))
 	}
 	binary.NativeEndian.PutUint32(s.block[piecesCount:], uint32(s.n))

@@ -527,6 +527,14 @@ API cuStreamWaitEvent(Stream* s, Event* e, unsigned) {
     from->captured.erase(from->captured.begin(), from->captured.begin() + n);
     return OK;
 }
+API cuEventQuery(Event* e) {
+    if (int c = check()) return c;
+    if (!live(e)) return INVALID_HANDLE;
+    std::unique_lock<std::mutex> g(e->lock);
+    // As in cuStreamQuery; what has failed records nothing.
+    if (!e->changed.wait_for(g, std::chrono::microseconds(100), [&] { return e->recorded; })) return check() ? check() : NOT_READY;
+    return check();
+}
 API cuEventElapsedTime(float* ms, Event* from, Event* to) {
     if (int c = check()) return c;
     if (!live(from) || !live(to)) return INVALID_HANDLE;

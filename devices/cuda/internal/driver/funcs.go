@@ -44,6 +44,7 @@ const (
 	cuStreamWaitEvent
 	cuEventCreate
 	cuEventRecord
+	cuEventQuery
 	cuEventElapsedTime
 	cuEventDestroy
 	numFuncs
@@ -92,6 +93,7 @@ var names = [numFuncs]string{
 	cuStreamWaitEvent:         "cuStreamWaitEvent",
 	cuEventCreate:             "cuEventCreate",
 	cuEventRecord:             "cuEventRecord",
+	cuEventQuery:              "cuEventQuery",
 	cuEventElapsedTime:        "cuEventElapsedTime",
 	cuEventDestroy:            "cuEventDestroy_v2",
 }

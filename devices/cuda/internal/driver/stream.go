@@ -82,13 +82,20 @@ func (a *API) StreamSync(s Stream) error { return a.words(cuStreamSynchronize, u
 
 // StreamDone reports whether everything queued on s is done.
 func (a *API) StreamDone(s Stream) (bool, error) {
-	switch code := a.status(cuStreamQuery, uintptr(s)); code {
+	return a.done(cuStreamQuery, uintptr(s))
+}
+
+// EventDone reports whether everything queued before e was recorded last is done.
+func (a *API) EventDone(e Event) (bool, error) { return a.done(cuEventQuery, uintptr(e)) }
+
+func (a *API) done(f funcID, of uintptr) (bool, error) {
+	switch code := a.status(f, of); code {
 	case 0:
 		return true, nil
 	case ErrorNotReady:
 		return false, nil
 	default:
-		return false, a.error(cuStreamQuery, int(code))
+		return false, a.error(f, int(code))
 	}
 }
 
