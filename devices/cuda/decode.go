@@ -16,7 +16,7 @@ const (
 	rowThreads = 512
 	tileRows   = 16
 	mostTokens = 16 // that a block multiplies with its weights
-	sumsBytes  = rowThreads / 32 * 8
+	sumsBytes  = 4 * (64 + 32)
 	normTokens = 4 // that every block normalises itself, at most
 )
 
@@ -24,7 +24,7 @@ const (
 // scaled in one way; a norm before them is that of rownorm.cuh.
 const (
 	orderScaled = "int32"
-	orderNormed = "rows512.int32"
+	orderNormed = "chunks128.int32"
 )
 
 // product is a call of a kernel of linear.cu: tokens times the weights in
@@ -135,7 +135,7 @@ func packed(weights ...int) []graph.Layout {
 
 // decodeKernels lists the kernels of a decode step.
 func (d *Device) decodeKernels() []devices.Kernel {
-	return slices.Concat(d.codesKernels(), d.normedKernels(), d.cacheKernels(), d.stepKernels(), d.groupKernels())
+	return slices.Concat(d.codesKernels(), d.normedKernels(), d.gemvKernels(), d.cacheKernels(), d.stepKernels(), d.groupKernels())
 }
 
 // codesKernels are products with tokens that are quantized already.

@@ -11,19 +11,34 @@ import (
 	"github.com/trit-ml/trit/ops/bitlinear"
 )
 
-// TestWideProducts compares products on warpgroup instructions with those of linear.cu,
-// on a device that has too few multiprocessors for all tiles, and on one that has so
-// many that blocks share a tile.
+// A productShape is a product of m tokens on so many multiprocessors; 0 are those
+// that there are.
+type productShape struct{ m, n, k, processors int }
+
+// TestWideProducts is for products on warpgroup instructions, on a device that has too
+// few multiprocessors for all tiles, and on one that has so many that blocks share a tile.
 func TestWideProducts(t *testing.T) {
+	sameAsLinear(t, ".wgmma", productShape{150, 300, 272, 2}, productShape{70, 130, 1040, 0})
+}
+
+// TestOneToken is for products of one token: blocks that have rows of two matrices, too
+// many rows for one block, rows that are not whole quads of units, and the longest.
+func TestOneToken(t *testing.T) {
+	sameAsLinear(t, ".gemv", productShape{1, 100, 2560, 3}, productShape{1, 70, 320, 2}, productShape{1, 130, 64, 1},
+		productShape{1, 40, 6912, 1}, productShape{1, 57, 8192, 4}, productShape{1, 5, 1024, 0})
+}
+
+// sameAsLinear compares kernels whose names have a part with those of linear.cu.
+func sameAsLinear(t *testing.T, part string, shapes ...productShape) {
 	r := newRig(t)
 	if !r.d.Has(sm90a) {
-		t.Skip("no warpgroup instructions: needs sm_90a")
+		t.Skip("no such kernels: they need sm_90a")
 	}
 	rng := rand.New(rand.NewPCG(11, 12))
 	have := r.d.info.Multiprocessors
 	defer func() { r.d.info.Multiprocessors = have }()
 	norm := bitlinear.NormQuantAttrs{Eps: 1e-5, Bits: 8, Round: "even"}
-	for _, z := range []struct{ m, n, k, processors int }{{150, 300, 272, 2}, {70, 130, 1040, have}} {
+	for _, z := range shapes {
 		codes, trits := graph.NewTensor(graph.I8, z.m, z.k), func() graph.Tensor {
 			w := graph.NewTensor(graph.Tern, z.n, z.k)
 			for i := range w.I8() {
@@ -46,22 +61,31 @@ func TestWideProducts(t *testing.T) {
 			op    *graph.OpDef
 			attrs any
 			in    []graph.Tensor
-			plain string
 		}{
-			{bitlinear.IntLinear3Op.OpDef, graph.None{}, []graph.Tensor{codes, floats(z.m, 1), trits(), scale(), trits(), scale(), trits(), scale()}, ".mma"},
-			{bitlinear.LinearAddOp.OpDef, graph.None{}, []graph.Tensor{codes, floats(z.m, 1), trits(), scale(), floats(z.m, z.n)}, ".mma"},
-			{bitlinear.NormGLUOp.OpDef, norm, []graph.Tensor{floats(z.m, z.k), floats(z.k), trits(), scale(), trits(), scale()}, ".codes"},
+			{bitlinear.IntLinear3Op.OpDef, graph.None{}, []graph.Tensor{codes, floats(z.m, 1), trits(), scale(), trits(), scale(), trits(), scale()}},
+			{bitlinear.LinearAddOp.OpDef, graph.None{}, []graph.Tensor{codes, floats(z.m, 1), trits(), scale(), floats(z.m, z.n)}},
+			{bitlinear.NormGLUOp.OpDef, norm, []graph.Tensor{floats(z.m, z.k), floats(z.k), trits(), scale(), trits(), scale()}},
+			{bitlinear.NormLinear3Op.OpDef, norm, []graph.Tensor{floats(z.m, z.k), floats(z.k), trits(), scale(), trits(), scale(), trits(), scale()}},
+			{bitlinear.NormLinearAddOp.OpDef, norm, []graph.Tensor{floats(z.m, z.k), floats(z.k), trits(), scale(), floats(z.m, z.n)}},
 		} {
+			plain := ".i2x64.mma"
+			if z.m > normTokens && c.op == bitlinear.NormGLUOp.OpDef {
+				plain = ".i2x64.codes"
+			} else if z.m > normTokens && c.attrs == norm {
+				continue // made of products alone
+			}
 			var want []graph.Tensor
 			r.d.info.Multiprocessors = have
 			for _, k := range r.d.Kernels() {
-				if k.Op == c.op && strings.HasSuffix(k.Name, c.plain) {
+				if k.Op == c.op && strings.HasSuffix(k.Name, plain) {
 					want = r.run(k, c.attrs, c.in)
 				}
 			}
-			r.d.info.Multiprocessors = z.processors
+			if z.processors > 0 {
+				r.d.info.Multiprocessors = z.processors
+			}
 			for _, k := range r.d.Kernels() {
-				if k.Op != c.op || !strings.Contains(k.Name, ".wgmma") {
+				if k.Op != c.op || !strings.Contains(k.Name, part) {
 					continue
 				}
 				for i, got := range r.run(k, c.attrs, c.in) {

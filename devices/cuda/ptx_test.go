@@ -169,10 +169,15 @@ func TestArgumentsMatchKernels(t *testing.T) {
 			t.Errorf("%s: grid %v, block %v", row, k.grid, k.block)
 		}
 	}
-	for _, arch := range []string{"sm_80", "sm_90"} {
-		d, err := Offline(arch)
+	// One multiprocessor has many rows even of small matrices.
+	for _, arch := range []string{"sm_80", "sm_90", "sm_90, one multiprocessor"} {
+		name, _, one := strings.Cut(arch, ",")
+		d, err := Offline(name)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if one {
+			d.info.Multiprocessors = 1
 		}
 		for _, k := range d.Kernels() {
 			if !d.hasAll(k.Needs) {

@@ -117,11 +117,11 @@ __device__ __forceinline__ void soon(const float* g, int k) {
 // take_norm fills the codes from rows of x f32[m,k] and weights g of a norm.
 template <int HELD>
 __device__ __forceinline__ void take_norm(const Work& o, const float* x, const float* g, double eps, float qmax) {
-    double per = 1.0 / (double)o.k;
+    const Mean mean(o.k, eps);
     for (int i = 0; i < o.m; i++) {
         Row<HELD> row(x + (size_t)(blockIdx.y * MOST_TOKENS + i) * o.k, g, o.k);
         i8* act = o.act + i * act_pitch(o.k);
-        float s = quantize_row(row, o.sums + (i & 1), per, eps, qmax, [&](int e, int codes) { *(int*)(act + act_place(e)) = codes; });
+        float s = quantize_row(row, o.sums + (i & 1), mean, qmax, [&](int e, int codes) { *(int*)(act + act_place(e)) = codes; });
         if (threadIdx.x == 0) o.scale[i] = s;
     }
 }
@@ -352,7 +352,7 @@ KERNEL(ROW_THREADS, 2, norm_quant)(const float* x, const float* g, i8* q, float*
     grid_dependency_wait();
     i8* to = q + (size_t)blockIdx.x * d;
     Row<2> row(x + (size_t)blockIdx.x * d, g, d);
-    float sc = quantize_row(row, &sums, 1.0 / (double)d, eps, qmax, [&](int e, int codes) {
+    float sc = quantize_row(row, &sums, Mean(d, eps), qmax, [&](int e, int codes) {
         if ((d & 3) == 0) {
             *(int*)(to + e) = codes;
         } else {

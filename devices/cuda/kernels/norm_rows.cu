@@ -13,49 +13,37 @@ __device__ __forceinline__ int share(int i) { return 4 * (((threadIdx.x >> 5) * 
 // four is load4 for rows of whole fours.
 __device__ __forceinline__ float4 four(const float* x, int e, int d) { return e < d ? *(const float4*)(x + e) : make_float4(0, 0, 0, 0); }
 
-// STEPS is how many steps of ROW_STEP elements a row has at most.
+// STEPS is how many steps of ROW_STEP elements a row has at most: SLOTS at most in all.
 template <int STEPS>
 __device__ __forceinline__ void norm_row(const float* x, const float* g, i8* q, float* s, int d, double eps, float qmax) {
     __shared__ Sums sums;
+    const int warp = threadIdx.x >> 5;
     float4 v[STEPS][SHARES];
-    float square[SHARES], most = 0.0f;
+    float square[STEPS * SHARES], most = 0.0f;
 #pragma unroll
     for (int k = 0; k < STEPS; k++)
 #pragma unroll
         for (int i = 0; i < SHARES; i++) v[k][i] = four(x, share(i) + k * ROW_STEP, d);
+    const Mean mean(d, eps);
 #pragma unroll
-    for (int i = 0; i < SHARES; i++) {
-        square[i] = 0.0f;
+    for (int k = 0; k < STEPS; k++)
 #pragma unroll
-        for (int k = 0; k < STEPS; k++) {
-            float4 a = v[k][i], w = four(g, share(i) + k * ROW_STEP, d);
-            square[i] = squares(a, square[i]);
-            most = largest(make_float4(__fmul_rn(a.x, w.x), __fmul_rn(a.y, w.y), __fmul_rn(a.z, w.z), __fmul_rn(a.w, w.w)), most);
+        for (int i = 0; i < SHARES; i++) {
+            square[k * SHARES + i] = squares(v[k][i], 0.0f);
+            most = largest(products(v[k][i], four(g, share(i) + k * ROW_STEP, d)), most);
         }
-    }
-#pragma unroll
-    for (int o = 16; o > 0; o >>= 1) {
-        most = fmaxf(most, __shfl_xor_sync(FULL_WARP, most, o));
-#pragma unroll
-        for (int i = 0; i < SHARES; i++) square[i] = __fadd_rn(square[i], __shfl_xor_sync(FULL_WARP, square[i], o));
-    }
-    if ((threadIdx.x & 31) == 0) {
-#pragma unroll
-        for (int i = 0; i < SHARES; i++) sums.square[(threadIdx.x >> 5) * SHARES + i] = square[i];
-        sums.most[threadIdx.x >> 5] = most;
-    }
+    most = most_of(most);
+    keep_sums(&sums, square, [&](int j) { return j / SHARES * (ROW_THREADS / 32) + warp * SHARES + j % SHARES; });
+    if ((threadIdx.x & 31) == 0) sums.most[warp] = most;
     __syncthreads();
-    float total = sums.square[threadIdx.x & 15];
-    most = sums.most[threadIdx.x & 3];
-    for (int o = 8; o > 0; o >>= 1) total = __fadd_rn(total, __shfl_xor_sync(FULL_WARP, total, o));
-    for (int o = 2; o > 0; o >>= 1) most = fmaxf(most, __shfl_xor_sync(FULL_WARP, most, o));
-    const float r = inverse_root((double)total * (1.0 / (double)d) + eps), sc = act_scale(__fmul_rn(most, r), qmax);
+    const float r = mean.inverse_root(sum_slots(&sums, slots(d)));
+    const float sc = act_scale(__fmul_rn(most_of(sums.most[threadIdx.x & 3]), r), qmax);
 #pragma unroll
     for (int k = 0; k < STEPS; k++)
 #pragma unroll
         for (int i = 0; i < SHARES; i++) {
             const int e = share(i) + k * ROW_STEP;
-            if (e < d) *(int*)(q + e) = codes4(normed4(v[k][i], r, four(g, e, d)), sc, qmax);
+            if (e < d) *(int*)(q + e) = codes4(normed4(v[k][i], r, four(g, e, d)), sc);
         }
     if (threadIdx.x == 0) *s = sc;
 }

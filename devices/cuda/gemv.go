@@ -1,0 +1,163 @@
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/trit-ml/trit/devices"
+	"github.com/trit-ml/trit/graph"
+	"github.com/trit-ml/trit/ops"
+	"github.com/trit-ml/trit/ops/bitlinear"
+)
+
+// Extents of kernels/gemv_sm90.cu.
+const (
+	gemvPieces = 40
+	gemvMaxK   = 8192
+	// Shared memory of a block: two fit on a multiprocessor, and not three, so that its
+	// threads multiply while the next kernel's weights come, and no block has to share
+	// with another of its own kernel.
+	gemvLeast, gemvMost = 100 << 10, 112 << 10
+)
+
+// gemvForm is a kernel of gemv_sm90.cu: threads that multiply, and how many times four
+// elements of the input each has, if it normalises them.
+type gemvForm struct{ threads, held int }
+
+var (
+	gemvNormForms  = []gemvForm{{320, 2}, {448, 4}, {512, 4}}
+	gemvGateForms  = []gemvForm{{640, 1}, {512, 4}}
+	gemvCodesForms = []gemvForm{{320, 8}, {448, 8}, {480, 8}}
+)
+
+// gemv is a call: one token.
+type gemv struct {
+	gemvForm
+	product
+}
+
+// gemvOf chooses among the forms of a call that has m tokens.
+func (d *Device) gemvOf(c *devices.Call, forms []gemvForm, weights []int, gate bool) (gemv, error) {
+	best := gemv{product: product{m: c.In[0].Dims[0], k: c.In[0].Dims[1]}}
+	switch p := best.product; {
+	case p.m != 1:
+		return best, fmt.Errorf("%d tokens are not one", p.m)
+	case p.k%64 != 0 || p.k > gemvMaxK:
+		return best, fmt.Errorf("rows of %d are not whole units of %d, or longer than %d", p.k, 64, gemvMaxK)
+	}
+	total := 0
+	for _, i := range weights {
+		n := c.In[i].Dims[0]
+		best.n = append(best.n, n)
+		total += n
+		best.reached += n * units(best.k) * unitBytes
+	}
+	if gate {
+		total = best.n[0]
+	}
+	padded := (units(best.k) + 3) &^ 3
+	work := 0
+	for _, f := range forms {
+		if 4*f.threads*f.held < padded*64 {
+			continue
+		}
+		step := f.threads / padded
+		for blocks := min(total, d.info.Multiprocessors); ; blocks += d.info.Multiprocessors {
+			rows := ceilDiv(total, blocks)
+			steps := ceilDiv(rows, step)
+			pieces := steps
+			if gate {
+				pieces *= 2
+			}
+			quads := padded / 4
+			need := pieces*step*units(best.k)*unitBytes + 4*(padded*unitBytes+32) + 4*pieces*step*(quads|1)
+			if need > gemvMost || pieces > gemvPieces || rows > f.threads {
+				if rows == 1 {
+					break
+				}
+				continue
+			}
+			if w := pieces * f.threads; work == 0 || w < work {
+				work = w
+				best.gemvForm, best.blocks, best.shared = f, blocks, max(need, gemvLeast)
+			}
+			break
+		}
+	}
+	if work == 0 {
+		return best, errors.New("a row does not fit in shared memory")
+	}
+	return best, nil
+}
+
+// gemvCost is of measurements on an H100: 1.5 microseconds and more for small matrices,
+// and the speed of a copy for large ones; a norm costs half a microsecond.
+func (d *Device) gemvCost(g gemv, norm bool) float64 {
+	cost := 1.1*launchCost + float64(g.reached)/d.info.Bandwidth*1e9
+	if norm {
+		cost += 400
+	}
+	return cost
+}
+
+func (g gemv) shape() shape {
+	return shape{blocks: g.blocks, threads: g.threads + 32, shared: g.shared}
+}
+
+// gemvKernels are products of one token: with its codes, or with the norm before them.
+func (d *Device) gemvKernels() []devices.Kernel {
+	var rows []devices.Kernel
+	add := func(op *graph.OpDef, order string, forms []gemvForm, res int, bind func(c *devices.Call, g gemv) (devices.Launch, error), weights ...int) {
+		gate, norm := op == bitlinear.NormGLUOp.OpDef, order == orderNormed
+		k := devices.Kernel{
+			Name: op.Name + ".i2x64.gemv", Op: op, Needs: []devices.Feature{"sm_80", sm90a}, Layouts: packed(weights...), Order: order,
+			Accept: func(c *devices.Call) error { _, err := d.gemvOf(c, forms, weights, gate); return err },
+			Cost: func(c *devices.Call) float64 {
+				g, _ := d.gemvOf(c, forms, weights, gate) // Accept has said that there is one
+				return d.gemvCost(g, norm)
+			},
+			Bind: func(c *devices.Call) (devices.Launch, error) {
+				if err := wantPacked(c, weights); err != nil {
+					return nil, err
+				}
+				g, err := d.gemvOf(c, forms, weights, gate)
+				if err != nil {
+					return nil, err
+				}
+				return bind(c, g)
+			},
+		}
+		if res > 0 {
+			k.InPlace = []graph.Update{{In: res, Out: 0}}
+		}
+		rows = append(rows, k)
+	}
+	codes := func(op *graph.OpDef, res int, weights ...int) {
+		add(op, orderScaled, gemvCodesForms, res, func(c *devices.Call, g gemv) (devices.Launch, error) {
+			return d.bindEarly(fmt.Sprintf("gemv_codes_%d", g.threads), g.shape(),
+				append([]any{c.In[0], c.In[1]}, linearArgs(c, g.product, weights, res)...)...)
+		}, weights...)
+	}
+	norm := func(c *devices.Call) []any {
+		a := c.Attrs.(bitlinear.NormQuantAttrs)
+		return []any{a.Eps, ops.QuantAttrs{Bits: a.Bits}.QMax()}
+	}
+	normed := func(op *graph.OpDef, res int, weights ...int) {
+		add(op, orderNormed, gemvNormForms, res, func(c *devices.Call, g gemv) (devices.Launch, error) {
+			return d.bindEarly(fmt.Sprintf("gemv_norm_%d_%d", g.threads, g.held), g.shape(),
+				slices.Concat([]any{c.In[0], c.In[1]}, linearArgs(c, g.product, weights, res), norm(c))...)
+		}, weights...)
+	}
+	codes(bitlinear.IntLinearOp.OpDef, 0, 2)
+	codes(bitlinear.IntLinear2Op.OpDef, 0, 2, 4)
+	codes(bitlinear.IntLinear3Op.OpDef, 0, 2, 4, 6)
+	codes(bitlinear.LinearAddOp.OpDef, 4, 2)
+	normed(bitlinear.NormLinear3Op.OpDef, 0, 2, 4, 6)
+	normed(bitlinear.NormLinearAddOp.OpDef, 4, 2)
+	add(bitlinear.NormGLUOp.OpDef, orderNormed, gemvGateForms, 0, func(c *devices.Call, g gemv) (devices.Launch, error) {
+		return d.bindEarly(fmt.Sprintf("gemv_gate_%d_%d", g.threads, g.held), g.shape(), slices.Concat(
+			[]any{c.In[0], c.In[1], c.In[2], c.In[3], c.In[4], c.In[5], c.Out[0], int32(1), int32(g.n[0]), int32(g.k)}, norm(c))...)
+	}, 2, 4)
+	return rows
+}
