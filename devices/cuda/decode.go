@@ -94,7 +94,7 @@ func (p product) shape() shape {
 	return shape{blocks: p.blocks, tiles: ceilDiv(p.m, mostTokens), threads: rowThreads, shared: p.shared}
 }
 
-// linearArgs are the arguments of norm_linear and codes_linear behind the
+// linearArgs are arguments of kernels of linear.cu and gemv_sm90.cu behind the
 // activations: up to three weights with scales, a residual and results.
 func linearArgs(c *devices.Call, p product, weights []int, res int) []any {
 	const none = int64(0) // a null pointer
@@ -111,7 +111,7 @@ func linearArgs(c *devices.Call, p product, weights []int, res int) []any {
 	if res > 0 {
 		add = c.In[res]
 	}
-	return slices.Concat(w, []any{add}, y, []any{int32(p.m)}, n, []any{int32(p.k)})
+	return slices.Concat(w, []any{add}, y, n, []any{int32(p.k)})
 }
 
 // wantPacked checks that the weights have the layout of the kernels.
@@ -150,7 +150,7 @@ func (d *Device) codesKernels() []devices.Kernel {
 					return nil, err
 				}
 				p := d.productOf(c, weights, false)
-				return d.bindEarly("codes_linear", p.shape(), append([]any{c.In[0], c.In[1]}, linearArgs(c, p, weights, res)...)...)
+				return d.bindEarly("codes_linear", p.shape(), append([]any{c.In[0], c.In[1], int32(p.m)}, linearArgs(c, p, weights, res)...)...)
 			},
 		}
 		if res > 0 {
@@ -198,7 +198,7 @@ func (d *Device) normedKernels() []devices.Kernel {
 				return d.bindEarly("norm_glu", p.shape(), append([]any{c.In[0], c.In[1], c.In[2], c.In[3], c.In[4], c.In[5],
 					c.Out[0], int32(p.m), int32(p.n[0]), int32(p.k)}, norm...)...)
 			}
-			return d.bindEarly("norm_linear", p.shape(), slices.Concat([]any{c.In[0], c.In[1]}, linearArgs(c, p, weights, res), norm)...)
+			return d.bindEarly("norm_linear", p.shape(), slices.Concat([]any{c.In[0], c.In[1], int32(p.m)}, linearArgs(c, p, weights, res), norm)...)
 		}
 		rows = append(rows, one)
 

@@ -35,6 +35,7 @@ var (
 type gemv struct {
 	gemvForm
 	product
+	rows, more, step, steps int // as the kernels' Cut has them
 }
 
 // gemvOf chooses among the forms of a call that has m tokens.
@@ -81,6 +82,7 @@ func (d *Device) gemvOf(c *devices.Call, forms []gemvForm, weights []int, gate b
 			if w := pieces * f.threads; work == 0 || w < work {
 				work = w
 				best.gemvForm, best.blocks, best.shared = f, blocks, max(need, gemvLeast)
+				best.rows, best.more, best.step, best.steps = total/blocks, total%blocks, step, steps
 			}
 			break
 		}
@@ -100,6 +102,9 @@ func (d *Device) gemvCost(g gemv, norm bool) float64 {
 	}
 	return cost
 }
+
+// cut is the arguments that say how blocks share a product.
+func (g gemv) cut() []any { return []any{int32(g.rows), int32(g.more), int32(g.step), int32(g.steps)} }
 
 func (g gemv) shape() shape {
 	return shape{blocks: g.blocks, threads: g.threads + 32, shared: g.shared}
@@ -136,17 +141,20 @@ func (d *Device) gemvKernels() []devices.Kernel {
 	codes := func(op *graph.OpDef, res int, weights ...int) {
 		add(op, orderScaled, gemvCodesForms, res, func(c *devices.Call, g gemv) (devices.Launch, error) {
 			return d.bindEarly(fmt.Sprintf("gemv_codes_%d", g.threads), g.shape(),
-				append([]any{c.In[0], c.In[1]}, linearArgs(c, g.product, weights, res)...)...)
+				slices.Concat([]any{c.In[0], c.In[1]}, linearArgs(c, g.product, weights, res), g.cut())...)
 		}, weights...)
 	}
-	norm := func(c *devices.Call) []any {
+	// A row's length is divided by before the kernel is there.
+	norm := func(c *devices.Call, g gemv) []any {
 		a := c.Attrs.(bitlinear.NormQuantAttrs)
-		return []any{a.Eps, ops.QuantAttrs{Bits: a.Bits}.QMax()}
+		per := 1 / float64(g.k)
+		high := float32(per)
+		return append(g.cut(), high, float32(per-float64(high)), float32(a.Eps), ops.QuantAttrs{Bits: a.Bits}.QMax())
 	}
 	normed := func(op *graph.OpDef, res int, weights ...int) {
 		add(op, orderNormed, gemvNormForms, res, func(c *devices.Call, g gemv) (devices.Launch, error) {
 			return d.bindEarly(fmt.Sprintf("gemv_norm_%d_%d", g.threads, g.held), g.shape(),
-				slices.Concat([]any{c.In[0], c.In[1]}, linearArgs(c, g.product, weights, res), norm(c))...)
+				slices.Concat([]any{c.In[0], c.In[1]}, linearArgs(c, g.product, weights, res), norm(c, g))...)
 		}, weights...)
 	}
 	codes(bitlinear.IntLinearOp.OpDef, 0, 2)
@@ -157,7 +165,7 @@ func (d *Device) gemvKernels() []devices.Kernel {
 	normed(bitlinear.NormLinearAddOp.OpDef, 4, 2)
 	add(bitlinear.NormGLUOp.OpDef, orderNormed, gemvGateForms, 0, func(c *devices.Call, g gemv) (devices.Launch, error) {
 		return d.bindEarly(fmt.Sprintf("gemv_gate_%d_%d", g.threads, g.held), g.shape(), slices.Concat(
-			[]any{c.In[0], c.In[1], c.In[2], c.In[3], c.In[4], c.In[5], c.Out[0], int32(1), int32(g.n[0]), int32(g.k)}, norm(c))...)
+			[]any{c.In[0], c.In[1], c.In[2], c.In[3], c.In[4], c.In[5], c.Out[0], int32(g.n[0]), int32(g.k)}, norm(c, g))...)
 	}, 2, 4)
 	return rows
 }

@@ -34,24 +34,29 @@ __device__ __forceinline__ T pick(int i, T a, T b, T c) {
     return i == 0 ? a : i == 1 ? b : c;
 }
 
+// Cut says how a product is shared: blocks have `rows` rows, the first `more` of them one
+// more; a piece has `step`, one for each thread's unit, and the largest share `steps`.
+struct Cut {
+    int rows, more, step, steps;
+};
+
 // Share is the part of a product that a block computes: rows first to first+rows-1 of all
 // matrices together, or of each of two where there is a gate.
 struct Share {
     int first, rows, pitch;  // bytes of a row
     int units, padded;       // in a row; whole quads of them
-    int step;                // rows of a piece, one for each thread's unit
-    int steps, pieces;
+    int step, steps, pieces;
 };
 
-template <int THREADS, bool GATE>
-__device__ __forceinline__ Share share(const Rows& m, int k) {
+template <bool GATE>
+__device__ __forceinline__ Share share(const Cut& cut, int k) {
     Share s;
-    int n = GATE ? m.n0 : m.n0 + m.n1 + m.n2;
-    s.first = (int)((long long)n * blockIdx.x / gridDim.x);
-    s.rows = (int)((long long)n * (blockIdx.x + 1) / gridDim.x) - s.first;
+    const int b = blockIdx.x;
+    s.first = b * cut.rows + min(b, cut.more);
+    s.rows = cut.rows + (b < cut.more);
     s.units = k / 64, s.padded = (s.units + 3) & ~3, s.pitch = s.units * 16;
-    s.step = THREADS / s.padded;
-    s.steps = (s.rows + s.step - 1) / s.step, s.pieces = GATE ? 2 * s.steps : s.steps;
+    s.step = cut.step, s.steps = cut.steps - ((cut.steps - 1) * cut.step >= s.rows);
+    s.pieces = GATE ? 2 * s.steps : s.steps;
     return s;
 }
 
@@ -80,7 +85,7 @@ struct Shared {
 
 // copy_weights is the work of the warp that asks for weights; it also makes the scales.
 template <int WARPS_, bool NORM, bool GATE>
-__device__ __forceinline__ void copy_weights(Shared& z, u8* to, const Share& s, const Rows& m, const float* sc, int k, double eps, float qmax) {
+__device__ __forceinline__ void copy_weights(Shared& z, u8* to, const Share& s, const Rows& m, const float* sc, int k, const Mean& mean, float qmax) {
     const int lane = threadIdx.x & 31;
     for (int i = lane; i < s.pieces; i += 32) {
         int copies = 0;
@@ -88,15 +93,19 @@ __device__ __forceinline__ void copy_weights(Shared& z, u8* to, const Share& s, 
         mbarrier_init(&z.came[i], copies);
     }
     mbarrier_inits();
-    __syncthreads();
+    __syncwarp();
+    auto ask = [&](int i) {
+        parts<GATE>(s, m, i, [&](int j, int row, int rows, int at) {
+            mbarrier_bulk(&z.came[i], to + (i * s.step + at) * s.pitch, pick(j, m.w0, m.w1, m.w2) + (size_t)row * s.pitch, rows * s.pitch);
+        });
+    };
+    if (lane < min(s.pieces, PIECES_AHEAD)) ask(lane);
     const float gamma = lane < (GATE ? 2 : 3) && pick(lane, m.n0, m.n1, m.n2) > 0 ? *pick(lane, m.c0, m.c1, m.c2) : 0.0f;
-    const Mean mean(k, eps);
+    __syncthreads();
     if (lane == 0) {
-        for (int i = 0; i < s.pieces; i++) {
-            if (i >= PIECES_AHEAD) mbarrier_wait(&z.came[i - PIECES_AHEAD], 0);
-            parts<GATE>(s, m, i, [&](int j, int row, int rows, int at) {
-                mbarrier_bulk(&z.came[i], to + (i * s.step + at) * s.pitch, pick(j, m.w0, m.w1, m.w2) + (size_t)row * s.pitch, rows * s.pitch);
-            });
+        for (int i = PIECES_AHEAD; i < s.pieces; i++) {
+            mbarrier_wait(&z.came[i - PIECES_AHEAD], 0);
+            ask(i);
         }
     }
     __syncwarp();
@@ -123,39 +132,35 @@ __device__ __forceinline__ int place(const Share& s, int e) { return (e >> 4 & 3
 // gemv: THREADS multiply, and 32 more copy; a thread has HELD times four elements of the
 // input, x f32[k] with the norm's weights g, or codes q i8[k] with their scale sc.
 template <int THREADS, int HELD, bool NORM, bool GATE>
-__device__ __forceinline__ void gemv(const float* x, const float* g, const i8* q, const float* sc, const Rows& m, const float* res, int k, double eps,
-                                     float qmax) {
+__device__ __forceinline__ void gemv(const float* x, const float* g, const i8* q, const float* sc, const Rows& m, const float* res, int k,
+                                     const Cut& cut, const Mean& mean, float qmax) {
     __shared__ Shared z;
     DYNAMIC_SHARED(u8, shared);
     launch_dependents();
     const int tid = threadIdx.x, lane = tid & 31, warp = tid >> 5;
-    const Share s = share<THREADS, GATE>(m, k);
+    const Share s = share<GATE>(cut, k);
     if (warp == THREADS / 32) {
-        copy_weights<THREADS / 32, NORM, GATE>(z, shared, s, m, sc, k, eps, qmax);
+        copy_weights<THREADS / 32, NORM, GATE>(z, shared, s, m, sc, k, mean, qmax);
         return;
     }
     u8* act = shared + s.pieces * s.step * s.pitch;
     int* part = (int*)(act + 4 * (s.padded * 16 + 32));  // [row][quads | 1]
-    const int quads = s.padded / 4, unit = tid % s.padded, row = min(tid / s.padded, s.step - 1), mine = s.first + tid;
-    const int which = GATE ? 0 : mine < m.n0 ? 0 : mine < m.n0 + m.n1 ? 1 : 2;
-    float* y = pick(which, m.y0, m.y1, m.y2) + (mine - pick(which, 0, m.n0, m.n0 + m.n1));
+    const int quads = s.padded / 4, unit = tid % s.padded, row = min(tid / s.padded, s.step - 1), mine = tid >> 2;
     float4 w[HELD];
     if (NORM) {
 #pragma unroll
-        for (int i = 0; i < HELD; i++) w[i] = load4(g, 4 * (tid + i * THREADS), k);
+        for (int i = 0; i < HELD; i++) w[i] = four(g, 4 * (tid + i * THREADS), k);
     }
-    const Mean mean(k, eps);
     const unsigned turn = sign_bits();
     __syncthreads();  // the barriers' initialisation
     grid_dependency_wait();
-    float add = 0.0f;
+    const float add = res && mine < s.rows ? res[s.first + mine] : 0.0f;
     int sum = 0;
     if (NORM) {
         float4 v[HELD];
         float square[HELD], most = 0.0f;
 #pragma unroll
-        for (int i = 0; i < HELD; i++) v[i] = load4(x, 4 * (tid + i * THREADS), k);
-        if (res && tid < s.rows) add = res[mine];
+        for (int i = 0; i < HELD; i++) v[i] = four(x, 4 * (tid + i * THREADS), k);
 #pragma unroll
         for (int i = 0; i < HELD; i++) square[i] = squares(v[i], 0.0f), most = largest(products(v[i], w[i]), most);
         most = most_of(most);
@@ -179,7 +184,6 @@ __device__ __forceinline__ void gemv(const float* x, const float* g, const i8* q
             *(uint4*)(act + place(s, e)) = codes;
             sum = __dp4a((int)codes.x, 0x01010101, __dp4a((int)codes.y, 0x01010101, __dp4a((int)codes.z, 0x01010101, __dp4a((int)codes.w, 0x01010101, sum))));
         }
-        if (res && tid < s.rows) add = res[mine];
     }
     sum = __reduce_add_sync(FULL_WARP, sum);
     if (lane == 0) z.codes[warp] = sum;
@@ -205,20 +209,33 @@ __device__ __forceinline__ void gemv(const float* x, const float* g, const i8* q
         if (in && i + (tid & 3) < s.pieces) part[((i + (tid & 3)) * s.step + row) * (quads | 1) + (unit >> 2)] = p;
     }
     __syncthreads();
-    if (tid >= s.rows) return;
-    auto total = [&](int row, int j) {
+    // Four threads add up a row's quads, as few as they are at once.
+    auto total = [&](int row) {
         const int* p = part + row * (quads | 1);
         int t = 0;
-#pragma unroll 9
-        for (int i = 0; i < quads; i++) t += p[i];
-        return __fmul_rn((float)((t >> 6) - z.excess), z.scale[j]);
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            int quad = 4 * i + (tid & 3);
+            if (quad < quads) t += p[quad];
+        }
+        t += __shfl_xor_sync(FULL_WARP, t, 1);
+        t += __shfl_xor_sync(FULL_WARP, t, 2);
+        return (float)((t >> 6) - z.excess);
     };
-    if (GATE) {
-        float a = fmaxf(total(tid, 0), 0.0f), b = total(s.steps * s.step + tid, 1);
-        *y = __fmul_rn(__fmul_rn(a, a), b);
-    } else {
-        float v = total(tid, which);
-        *y = res ? __fadd_rn(v, add) : v;
+    for (int r = mine, first = warp * 8; first < s.rows; r += THREADS / 4, first += THREADS / 4) {
+        const int at = min(r, s.rows - 1), global = s.first + at;
+        float a = total(at);
+        const bool write = r < s.rows && (tid & 3) == 0;
+        if (GATE) {
+            a = fmaxf(__fmul_rn(a, z.scale[0]), 0.0f);
+            const float b = __fmul_rn(total(s.steps * s.step + at), z.scale[1]);
+            if (write) m.y0[global] = __fmul_rn(__fmul_rn(a, a), b);
+        } else {
+            const int which = global < m.n0 ? 0 : global < m.n0 + m.n1 ? 1 : 2;
+            float* y = pick(which, m.y0, m.y1, m.y2) + (global - pick(which, 0, m.n0, m.n0 + m.n1));
+            a = __fmul_rn(a, z.scale[which]);
+            if (write) *y = res ? __fadd_rn(a, r == mine ? add : res[global]) : a;
+        }
     }
 }
 
@@ -227,9 +244,10 @@ __device__ __forceinline__ void gemv(const float* x, const float* g, const i8* q
 #define GEMV_NORM(threads, held)                                                                                           \
     KERNEL(threads + 32, 2, gemv_norm_##threads##_##held)                                                                  \
     (const float* x, const float* g, const u8* w0, const float* c0, const u8* w1, const float* c1, const u8* w2, const float* c2, \
-     const float* res, float* y0, float* y1, float* y2, int, int n0, int n1, int n2, int k, double eps, float qmax) {      \
+     const float* res, float* y0, float* y1, float* y2, int n0, int n1, int n2, int k, int rows, int more, int step, int steps, float high, \
+     float low, float eps, float qmax) {      \
         const Rows m = {w0, w1, w2, c0, c1, c2, y0, y1, y2, n0, n1, n2};                                                   \
-        gemv<threads, held, true, false>(x, g, 0, 0, m, res, k, eps, qmax);                                                \
+        gemv<threads, held, true, false>(x, g, 0, 0, m, res, k, {rows, more, step, steps}, Mean(high, low, eps), qmax);                                                \
     }
 GEMV_NORM(320, 2)
 GEMV_NORM(448, 4)
@@ -239,9 +257,9 @@ GEMV_NORM(512, 4)
 #define GEMV_CODES(threads)                                                                                                \
     KERNEL(threads + 32, 2, gemv_codes_##threads)                                                                          \
     (const i8* q, const float* s, const u8* w0, const float* c0, const u8* w1, const float* c1, const u8* w2, const float* c2,    \
-     const float* res, float* y0, float* y1, float* y2, int, int n0, int n1, int n2, int k) {                              \
+     const float* res, float* y0, float* y1, float* y2, int n0, int n1, int n2, int k, int rows, int more, int step, int steps) { \
         const Rows m = {w0, w1, w2, c0, c1, c2, y0, y1, y2, n0, n1, n2};                                                   \
-        gemv<threads, 2, false, false>(0, 0, q, s, m, res, k, 0, 0);                                                       \
+        gemv<threads, 2, false, false>(0, 0, q, s, m, res, k, {rows, more, step, steps}, Mean(0, 0, 0), 0);                                                       \
     }
 GEMV_CODES(320)
 GEMV_CODES(448)
@@ -250,10 +268,10 @@ GEMV_CODES(480)
 // y = relu2(gate) * up of bitlinears of norm(x, g)
 #define GEMV_GATE(threads, held)                                                                                           \
     KERNEL(threads + 32, 2, gemv_gate_##threads##_##held)                                                                  \
-    (const float* x, const float* g, const u8* w0, const float* c0, const u8* w1, const float* c1, float* y, int, int n, int k, double eps, \
-     float qmax) {                                                                                                         \
+    (const float* x, const float* g, const u8* w0, const float* c0, const u8* w1, const float* c1, float* y, int n, int k, int rows, \
+     int more, int step, int steps, float high, float low, float eps, float qmax) {                                                                                                         \
         const Rows m = {w0, w1, 0, c0, c1, 0, y, 0, 0, n, n, 0};                                                           \
-        gemv<threads, held, true, true>(x, g, 0, 0, m, 0, k, eps, qmax);                                                   \
+        gemv<threads, held, true, true>(x, g, 0, 0, m, 0, k, {rows, more, step, steps}, Mean(high, low, eps), qmax);                                                   \
     }
 GEMV_GATE(640, 1)
 GEMV_GATE(512, 4)

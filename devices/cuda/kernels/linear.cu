@@ -294,8 +294,8 @@ __device__ __forceinline__ void linear_glu(const Work& o, Matrix gate, Matrix up
 // y_i = bitlinear(norm(x, g)) for up to three weights (n1, n2 may be 0), and
 // y0 + res if res is not null; up to 8 tokens for a block.
 KERNEL(ROW_THREADS, 2, norm_linear)
-(const float* x, const float* g, const uint4* w0, const float* c0, const uint4* w1, const float* c1, const uint4* w2, const float* c2,
- const float* res, float* y0, float* y1, float* y2, int m, int n0, int n1, int n2, int k, double eps, float qmax) {
+(const float* x, const float* g, int m, const uint4* w0, const float* c0, const uint4* w1, const float* c1, const uint4* w2, const float* c2,
+ const float* res, float* y0, float* y1, float* y2, int n0, int n1, int n2, int k, double eps, float qmax) {
     DYNAMIC_SHARED(u8, shared);
     Three z = {{{w0, n0}, c0, y0, 0}, {{w1, n1}, c1, y1, 0}, {{w2, n2}, c2, y2, 0}};
     Work o = share(shared, tiles_of(n0) + tiles_of(n1) + tiles_of(n2), 1, k, m);
@@ -311,8 +311,8 @@ KERNEL(ROW_THREADS, 2, norm_linear)
 
 // The same for codes that exist already; up to MOST_TOKENS for a block.
 KERNEL(ROW_THREADS, 2, codes_linear)
-(const i8* q, const float* s, const uint4* w0, const float* c0, const uint4* w1, const float* c1, const uint4* w2, const float* c2,
- const float* res, float* y0, float* y1, float* y2, int m, int n0, int n1, int n2, int k) {
+(const i8* q, const float* s, int m, const uint4* w0, const float* c0, const uint4* w1, const float* c1, const uint4* w2, const float* c2,
+ const float* res, float* y0, float* y1, float* y2, int n0, int n1, int n2, int k) {
     DYNAMIC_SHARED(u8, shared);
     Three z = {{{w0, n0}, c0, y0, 0}, {{w1, n1}, c1, y1, 0}, {{w2, n2}, c2, y2, 0}};
     Work o = share(shared, tiles_of(n0) + tiles_of(n1) + tiles_of(n2), 1, k, m);

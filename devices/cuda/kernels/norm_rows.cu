@@ -10,9 +10,6 @@
 // share is where the i-th of them begins: whole warps follow each other.
 __device__ __forceinline__ int share(int i) { return 4 * (((threadIdx.x >> 5) * SHARES + i) * 32 + (threadIdx.x & 31)); }
 
-// four is load4 for rows of whole fours.
-__device__ __forceinline__ float4 four(const float* x, int e, int d) { return e < d ? *(const float4*)(x + e) : make_float4(0, 0, 0, 0); }
-
 // STEPS is how many steps of ROW_STEP elements a row has at most: SLOTS at most in all.
 template <int STEPS>
 __device__ __forceinline__ void norm_row(const float* x, const float* g, i8* q, float* s, int d, double eps, float qmax) {

@@ -17,6 +17,9 @@ __device__ __forceinline__ float4 load4(const float* x, int e, int d) {
     return make_float4(e < d ? x[e] : 0.0f, e + 1 < d ? x[e + 1] : 0.0f, e + 2 < d ? x[e + 2] : 0.0f, e + 3 < d ? x[e + 3] : 0.0f);
 }
 
+// four is load4 for rows of whole fours.
+__device__ __forceinline__ float4 four(const float* x, int e, int d) { return e < d ? *(const float4*)(x + e) : make_float4(0, 0, 0, 0); }
+
 __device__ __forceinline__ float squares(float4 v, float s) { return fmaf(v.w, v.w, fmaf(v.z, v.z, fmaf(v.y, v.y, fmaf(v.x, v.x, s)))); }
 
 __device__ __forceinline__ float largest(float4 v, float m) {
@@ -131,6 +134,8 @@ __device__ __forceinline__ float most_of(float v) { return __uint_as_float(__red
 // parts, and eps.
 struct Mean {
     float high, low, eps;
+
+    __device__ __forceinline__ Mean(float high, float low, float eps) : high(high), low(low), eps(eps) {}
 
     __device__ __forceinline__ Mean(int d, double eps) : eps((float)eps) {
         double per = 1.0 / (double)d;
