@@ -3,6 +3,7 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/trit-ml/trit/devices"
@@ -15,10 +16,10 @@ import (
 const (
 	gemvPieces = 40
 	gemvMaxK   = 8192
-	// Shared memory of a block: two fit on a multiprocessor, and not three, so that its
-	// threads multiply while the next kernel's weights come, and no block has to share
-	// with another of its own kernel.
-	gemvLeast, gemvMost = 100 << 10, 112 << 10
+	// Shared memory of a block: two fit on a multiprocessor beside one of attention, and
+	// not three, so that its threads multiply while the next kernel's weights come, and no
+	// block has to share with another of its own kernel.
+	gemvLeast, gemvMost = 77 << 10, 112 << 10
 )
 
 // gemvForm is a kernel of gemv_sm90.cu: threads that multiply, and how many times four
@@ -104,7 +105,10 @@ func (d *Device) gemvCost(g gemv, norm bool) float64 {
 }
 
 // cut is the arguments that say how blocks share a product.
-func (g gemv) cut() []any { return []any{int32(g.rows), int32(g.more), int32(g.step), int32(g.steps)} }
+func (g gemv) cut() []any {
+	padded := (uint32(units(g.k)) + 3) &^ 3
+	return []any{int32(g.rows), int32(g.more), int32(g.step), int32(g.steps), int32(math.MaxUint32/padded + 1)}
+}
 
 func (g gemv) shape() shape {
 	return shape{blocks: g.blocks, threads: g.threads + 32, shared: g.shared}

@@ -35,9 +35,11 @@ __device__ __forceinline__ T pick(int i, T a, T b, T c) {
 }
 
 // Cut says how a product is shared: blocks have `rows` rows, the first `more` of them one
-// more; a piece has `step`, one for each thread's unit, and the largest share `steps`.
+// more; a piece has `step`, one for each thread's unit, and the largest share `steps`
+// pieces. 2^32/padded, rounded up, is what threads are divided by.
 struct Cut {
     int rows, more, step, steps;
+    unsigned inverse;
 };
 
 // Share is the part of a product that a block computes: rows first to first+rows-1 of all
@@ -99,7 +101,9 @@ __device__ __forceinline__ void copy_weights(Shared& z, u8* to, const Share& s, 
             mbarrier_bulk(&z.came[i], to + (i * s.step + at) * s.pitch, pick(j, m.w0, m.w1, m.w2) + (size_t)row * s.pitch, rows * s.pitch);
         });
     };
-    if (lane < min(s.pieces, PIECES_AHEAD)) ask(lane);
+    if (lane == 0) {
+        for (int i = 0; i < min(s.pieces, PIECES_AHEAD); i++) ask(i);
+    }
     const float gamma = lane < (GATE ? 2 : 3) && pick(lane, m.n0, m.n1, m.n2) > 0 ? *pick(lane, m.c0, m.c1, m.c2) : 0.0f;
     __syncthreads();
     if (lane == 0) {
@@ -145,7 +149,8 @@ __device__ __forceinline__ void gemv(const float* x, const float* g, const i8* q
     }
     u8* act = shared + s.pieces * s.step * s.pitch;
     int* part = (int*)(act + 4 * (s.padded * 16 + 32));  // [row][quads | 1]
-    const int quads = s.padded / 4, unit = tid % s.padded, row = min(tid / s.padded, s.step - 1), mine = tid >> 2;
+    const int quads = s.padded / 4, below = (int)__umulhi((unsigned)tid, cut.inverse), unit = tid - below * s.padded;
+    const int row = min(below, s.step - 1), mine = tid >> 2;
     float4 w[HELD];
     if (NORM) {
 #pragma unroll
@@ -244,10 +249,10 @@ __device__ __forceinline__ void gemv(const float* x, const float* g, const i8* q
 #define GEMV_NORM(threads, held)                                                                                           \
     KERNEL(threads + 32, 2, gemv_norm_##threads##_##held)                                                                  \
     (const float* x, const float* g, const u8* w0, const float* c0, const u8* w1, const float* c1, const u8* w2, const float* c2, \
-     const float* res, float* y0, float* y1, float* y2, int n0, int n1, int n2, int k, int rows, int more, int step, int steps, float high, \
-     float low, float eps, float qmax) {      \
+     const float* res, float* y0, float* y1, float* y2, int n0, int n1, int n2, int k, int rows, int more, int step, int steps, unsigned inverse, \
+     float high, float low, float eps, float qmax) {      \
         const Rows m = {w0, w1, w2, c0, c1, c2, y0, y1, y2, n0, n1, n2};                                                   \
-        gemv<threads, held, true, false>(x, g, 0, 0, m, res, k, {rows, more, step, steps}, Mean(high, low, eps), qmax);                                                \
+        gemv<threads, held, true, false>(x, g, 0, 0, m, res, k, {rows, more, step, steps, inverse}, Mean(high, low, eps), qmax);                                                \
     }
 GEMV_NORM(320, 2)
 GEMV_NORM(448, 4)
@@ -257,9 +262,9 @@ GEMV_NORM(512, 4)
 #define GEMV_CODES(threads)                                                                                                \
     KERNEL(threads + 32, 2, gemv_codes_##threads)                                                                          \
     (const i8* q, const float* s, const u8* w0, const float* c0, const u8* w1, const float* c1, const u8* w2, const float* c2,    \
-     const float* res, float* y0, float* y1, float* y2, int n0, int n1, int n2, int k, int rows, int more, int step, int steps) { \
+     const float* res, float* y0, float* y1, float* y2, int n0, int n1, int n2, int k, int rows, int more, int step, int steps, unsigned inverse) { \
         const Rows m = {w0, w1, w2, c0, c1, c2, y0, y1, y2, n0, n1, n2};                                                   \
-        gemv<threads, 2, false, false>(0, 0, q, s, m, res, k, {rows, more, step, steps}, Mean(0, 0, 0), 0);                                                       \
+        gemv<threads, 2, false, false>(0, 0, q, s, m, res, k, {rows, more, step, steps, inverse}, Mean(0, 0, 0), 0);                                                       \
     }
 GEMV_CODES(320)
 GEMV_CODES(448)
@@ -269,9 +274,9 @@ GEMV_CODES(480)
 #define GEMV_GATE(threads, held)                                                                                           \
     KERNEL(threads + 32, 2, gemv_gate_##threads##_##held)                                                                  \
     (const float* x, const float* g, const u8* w0, const float* c0, const u8* w1, const float* c1, float* y, int n, int k, int rows, \
-     int more, int step, int steps, float high, float low, float eps, float qmax) {                                                                                                         \
+     int more, int step, int steps, unsigned inverse, float high, float low, float eps, float qmax) {                                                                                                         \
         const Rows m = {w0, w1, 0, c0, c1, 0, y, 0, 0, n, n, 0};                                                           \
-        gemv<threads, held, true, true>(x, g, 0, 0, m, 0, k, {rows, more, step, steps}, Mean(high, low, eps), qmax);                                                   \
+        gemv<threads, held, true, true>(x, g, 0, 0, m, 0, k, {rows, more, step, steps, inverse}, Mean(high, low, eps), qmax);                                                   \
     }
 GEMV_GATE(640, 1)
 GEMV_GATE(512, 4)
