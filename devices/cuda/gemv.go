@@ -28,7 +28,7 @@ type gemvForm struct{ threads, held int }
 
 var (
 	gemvNormForms  = []gemvForm{{320, 2}, {448, 4}, {512, 4}}
-	gemvGateForms  = []gemvForm{{640, 1}, {512, 4}}
+	gemvGateForms  = []gemvForm{{448, 2}, {512, 4}}
 	gemvCodesForms = []gemvForm{{320, 8}, {448, 8}, {480, 8}}
 )
 

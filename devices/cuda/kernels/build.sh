@@ -1,5 +1,5 @@
 #!/bin/sh
-# Compiles each NAME.cu, or those named, to NAME.ptx with nvcc (12.0 or newer);
+# Compiles each NAME.cu, or those named, to NAME.ptx with nvcc (12.4 or newer);
 # run by go generate. Files named *_sm90.cu are for sm_90 alone. A header
 # records a hash of everything that the result depends on, which a test compares
 # with the committed sources.

@@ -7,9 +7,10 @@
 // reads. Of the other threads each has one unit of 64 columns, whose codes it keeps in
 // registers, and of each piece one row: four neighbours add up what four rows gave them.
 //
-// Two blocks must fit on a multiprocessor and no more: so the next kernel's weights come
-// while this one computes, and no multiprocessor gets two blocks of one kernel, which
-// the others would wait for (gemv.go asks for that much shared memory).
+// Two blocks must fit on a multiprocessor, beside one of attention, and no more: so the
+// next kernel's weights come while this one computes, and no multiprocessor gets two
+// blocks of one kernel, which the others would wait for. gemv.go asks for that much
+// shared memory, and registers are limited to what leaves room.
 #ifdef __CUDACC__
 #define SM90  // names end in _sm90; the emulator looks for plain ones
 #endif
@@ -246,21 +247,21 @@ __device__ __forceinline__ void gemv(const float* x, const float* g, const i8* q
 
 // y_i = bitlinear(norm(x, g)) for up to three weights (n1, n2 may be 0), and
 // y0 + res if res is not null
-#define GEMV_NORM(threads, held)                                                                                           \
-    KERNEL(threads + 32, 2, gemv_norm_##threads##_##held)                                                                  \
+#define GEMV_NORM(threads, held, registers)                                                                                           \
+    KERNEL_OF(registers, gemv_norm_##threads##_##held)                                                                  \
     (const float* x, const float* g, const u8* w0, const float* c0, const u8* w1, const float* c1, const u8* w2, const float* c2, \
      const float* res, float* y0, float* y1, float* y2, int n0, int n1, int n2, int k, int rows, int more, int step, int steps, unsigned inverse, \
      float high, float low, float eps, float qmax) {      \
         const Rows m = {w0, w1, w2, c0, c1, c2, y0, y1, y2, n0, n1, n2};                                                   \
         gemv<threads, held, true, false>(x, g, 0, 0, m, res, k, {rows, more, step, steps, inverse}, Mean(high, low, eps), qmax);                                                \
     }
-GEMV_NORM(320, 2)
-GEMV_NORM(448, 4)
-GEMV_NORM(512, 4)
+GEMV_NORM(320, 2, 48)
+GEMV_NORM(448, 4, 56)
+GEMV_NORM(512, 4, 56)
 
 // The same for codes that exist already; a thread takes 16 at a time.
 #define GEMV_CODES(threads)                                                                                                \
-    KERNEL(threads + 32, 2, gemv_codes_##threads)                                                                          \
+    KERNEL_OF(48, gemv_codes_##threads)                                                                          \
     (const i8* q, const float* s, const u8* w0, const float* c0, const u8* w1, const float* c1, const u8* w2, const float* c2,    \
      const float* res, float* y0, float* y1, float* y2, int n0, int n1, int n2, int k, int rows, int more, int step, int steps, unsigned inverse) { \
         const Rows m = {w0, w1, w2, c0, c1, c2, y0, y1, y2, n0, n1, n2};                                                   \
@@ -271,12 +272,12 @@ GEMV_CODES(448)
 GEMV_CODES(480)
 
 // y = relu2(gate) * up of bitlinears of norm(x, g)
-#define GEMV_GATE(threads, held)                                                                                           \
-    KERNEL(threads + 32, 2, gemv_gate_##threads##_##held)                                                                  \
+#define GEMV_GATE(threads, held, registers)                                                                                           \
+    KERNEL_OF(registers, gemv_gate_##threads##_##held)                                                                  \
     (const float* x, const float* g, const u8* w0, const float* c0, const u8* w1, const float* c1, float* y, int n, int k, int rows, \
      int more, int step, int steps, unsigned inverse, float high, float low, float eps, float qmax) {                                                                                                         \
         const Rows m = {w0, w1, 0, c0, c1, 0, y, 0, 0, n, n, 0};                                                           \
         gemv<threads, held, true, true>(x, g, 0, 0, m, 0, k, {rows, more, step, steps, inverse}, Mean(high, low, eps), qmax);                                                   \
     }
-GEMV_GATE(640, 1)
-GEMV_GATE(512, 4)
+GEMV_GATE(448, 2, 40)
+GEMV_GATE(512, 4, 56)
