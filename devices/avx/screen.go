@@ -356,7 +356,7 @@ func (t *top) crumbs(task, worker int) {
 		}
 		shift, blur := crumbMean*(tok.low-tok.sum), crumbMean*tok.lows
 		bounds := t.bounds[from*screen.Bounds:]
-		rows := list.Set(most, tok.cut)
+		rows := list.Set(t.isa, most, tok.cut)
 		t.looked[task] += len(rows)
 		if len(rows) > (to-from)/2 { // in order and in groups
 			t.looked[task] += to - from - len(rows)

@@ -2169,3 +2169,40 @@ quad_end:
 	VMOVDQU32 Z3, (AX)
 	VZEROUPPER
 	RET
+
+// func atLeastAVX512(rows *uint32, x *float32, sixteens int, cut float32) int
+// Requires: AVX, AVX512F, POPCNT
+TEXT ·atLeastAVX512(SB), NOSPLIT, $0-40
+	MOVQ         rows+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVL         $0x00000010, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Z2
+	VBROADCASTSS cut+24(FP), Z0
+	VMOVDQU32    rowIota16<>+0(SB), Z1
+	XORQ         DX, DX
+	MOVQ         sixteens+16(FP), BX
+	TESTQ        BX, BX
+	JZ           sixteen_end
+
+sixteen:
+	VMOVUPS       (CX), Z3
+	VCMPPS        $0x05, Z0, Z3, K1
+	KMOVW         K1, SI
+	TESTL         SI, SI
+	JZ            none
+	VPCOMPRESSD.Z Z1, K1, Z3
+	VMOVDQU32     Z3, (AX)(DX*4)
+	POPCNTL       SI, SI
+	ADDQ          SI, DX
+
+none:
+	VPADDD Z2, Z1, Z1
+	ADDQ   $0x40, CX
+	DECQ   BX
+	JNZ    sixteen
+
+sixteen_end:
+	MOVQ DX, ret+32(FP)
+	VZEROUPPER
+	RET

@@ -123,3 +123,9 @@ func nibbles4AVX512(s0 *float64, s1 *float64, s2 *float64, s3 *float64, w *byte,
 //
 //go:noescape
 func lineColsAVX512(acc *int32, w *byte, offs *uint32, codes *int8, quads int, next *byte, stride int)
+
+// atLeastAVX512 writes the places of 16·sixteens numbers that are not less than cut and
+// returns how many there are. Places after them, up to 16·sixteens, may change.
+//
+//go:noescape
+func atLeastAVX512(rows *uint32, x *float32, sixteens int, cut float32) int

@@ -48,12 +48,16 @@ func NewScreenList(mem []uint32) ScreenList {
 }
 
 // Set lists the rows r whose most[r] is not less than cut, and returns them.
-func (l *ScreenList) Set(most []float32, cut float32) []uint32 {
-	rows, n := l.rows[:len(most)], 0
-	for r, m := range most {
+func (l *ScreenList) Set(isa ISA, most []float32, cut float32) []uint32 {
+	rows, n, whole := l.rows[:len(most)], 0, 0
+	if isa == AVX512 && len(most) >= 16 {
+		whole = len(most) / 16 * 16
+		n = atLeastAVX512(&rows[0], &most[0], whole/16, cut)
+	}
+	for r := whole; r < len(most); r++ {
 		rows[n] = uint32(r)
 		in := 1
-		if m < cut {
+		if most[r] < cut {
 			in = 0
 		}
 		n += in

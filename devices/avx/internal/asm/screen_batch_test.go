@@ -1,6 +1,10 @@
 package asm
 
-import "testing"
+import (
+	"math"
+	"slices"
+	"testing"
+)
 
 // TestScreenNibbles4 compares with the plain form, which TestScreen compares with sums.
 func TestScreenNibbles4(t *testing.T) {
@@ -24,6 +28,30 @@ func TestScreenNibbles4(t *testing.T) {
 					if v != want[i][j] {
 						t.Fatalf("%d groups of %d blocks: token %d, row %d is %v, want %v", groups, blocks, i, j, v, want[i][j])
 					}
+				}
+			}
+		}
+	})
+}
+
+func TestScreenListSet(t *testing.T) {
+	eachISA(t, func(t *testing.T, isa ISA) {
+		r := newRand(8)
+		for _, n := range []int{1, 15, 16, 17, 48, 100} {
+			most := guarded[float32](t, n, n%2 == 0)
+			for i := range most {
+				most[i] = []float32{-1, 0.25, 0.5, 7, float32(math.NaN()), float32(math.Inf(-1))}[r.IntN(6)]
+			}
+			for _, cut := range []float32{0.25, 0.5, 8, float32(math.Inf(-1)), float32(math.NaN())} {
+				var want []uint32
+				for i, m := range most {
+					if !(m < cut) {
+						want = append(want, uint32(i))
+					}
+				}
+				list := NewScreenList(make([]uint32, ScreenListLen(n)))
+				if got := list.Set(isa, most, cut); !slices.Equal(got, want) {
+					t.Fatalf("%d rows, cut %v: %v are listed, want %v", n, cut, got, want)
 				}
 			}
 		}

@@ -87,7 +87,7 @@ func checkCrumbsList(t *testing.T, isa ISA, w []byte, x []int8, blocks int, want
 			}
 		}
 		list := NewScreenList(make([]uint32, ScreenListLen(len(want))))
-		rows := list.Set(most, 0)
+		rows := list.Set(isa, most, 0)
 		acc := guarded[int32](t, ceilDiv(len(rows), screenGroup)*screenGroup, false)
 		isa.ScreenCrumbsList(acc, w, x, &list, blocks)
 		if len(rows) != ceilDiv(len(want), step) {

@@ -675,3 +675,5 @@ func nibbles4AVX512(s0 *float64, s1 *float64, s2 *float64, s3 *float64, w *byte,
 func lineColsAVX512(acc *int32, w *byte, offs *uint32, codes *int8, quads int, next *byte, stride int) {
 	panic(noAssembly)
 }
+
+func atLeastAVX512(rows *uint32, x *float32, sixteens int, cut float32) int { panic(noAssembly) }

@@ -20,5 +20,6 @@ func main() {
 	sets()
 	nibbles()
 	line()
+	list()
 	Generate()
 }

@@ -95,3 +95,34 @@ func nibbles() {
 	})
 	emit.Ret()
 }
+
+// list finds the rows of a screened head that stay in.
+func list() {
+	emit.Func("atLeastAVX512", "func(rows *uint32, x *float32, sixteens int, cut float32) int",
+		"atLeastAVX512 writes the places of 16·sixteens numbers that are not less than cut and",
+		"returns how many there are. Places after them, up to 16·sixteens, may change.")
+	rows, x := emit.Ptr("rows"), emit.Ptr("x")
+	cut, at, step := ZMM(), ZMM(), emit.Dwords(16)
+	VBROADCASTSS(emit.Address(Param("cut")), cut)
+	VMOVDQU32(NewDataAddr(Symbol{Name: "rowIota16", Static: true}, 0), at)
+	count := GP64()
+	XORQ(count, count)
+	emit.Loop("sixteen", emit.Ptr("sixteens"), func() {
+		k, n, v := K(), GP64(), ZMM()
+		VMOVUPS(Mem{Base: x}, v)
+		const notLess = 5 // or not a number
+		VCMPPS(Imm(notLess), cut, v, k)
+		KMOVW(k, n.As32())
+		TESTL(n.As32(), n.As32())
+		JZ(LabelRef("none"))
+		VPCOMPRESSD_Z(at, k, v)
+		VMOVDQU32(v, Mem{Base: rows, Index: count, Scale: 4})
+		POPCNTL(n.As32(), n.As32())
+		ADDQ(n, count)
+		Label("none")
+		VPADDD(step, at, at)
+		ADDQ(Imm(64), x)
+	})
+	Store(count, ReturnIndex(0))
+	emit.Ret()
+}
