@@ -52,17 +52,21 @@ type gluDown struct {
 	rows     [][]float32 // by worker: relu2(gate)·up of a row
 	gated    bool        // up is that already
 
-	// For few tokens: tasks are groups of lines of rows by parts of the columns. For more
-	// than one a group is a line.
-	groups, parts int
-	cols          []asm.Columns // [S,parts]
-	sumsOf        []int32       // [S,parts]: Σ q of the part
-	acc           []int32       // [S,parts,padded N]
+	// For few tokens: tasks are groups of lines of rows by parts of the columns. Several
+	// tokens take a part in pieces, which stay in a cache.
+	groups, parts, pieces int
+	cols                  []asm.Columns // [S,parts,pieces]
+	sumsOf                []int32       // [S,parts,pieces]: Σ q of the piece
+	acc                   []int32       // [S,parts,padded N]
 }
 
 // colsTasks is how many tasks each worker should find, so that none waits long
 // for the last one.
 const colsTasks = 4
+
+// pieceCols is the most columns of a piece: two lines of each take a quarter of the L2
+// cache of a core, and those of the next piece another one.
+const pieceCols = 2048
 
 // newGLUDown lays out the part of a call whose operands from down on are the
 // weights, their scale and the residual stream, behind the norm's gain.
@@ -81,20 +85,20 @@ func (u *unit) newGLUDown(c *devices.Call, down int, mem *scratch) *gluDown {
 	d.groups, d.parts = 1, 1
 	if u.threads > 1 || d.s > 1 {
 		// Two lines are what a processor fetches together; parts must be long
-		// enough to have columns to ask for ahead. One line of a part stays in a
-		// cache for several tokens, with the next one.
+		// enough to have columns to ask for ahead.
 		d.groups = ceilDiv(n, 2*asm.ColRows)
-		if d.s > 1 {
-			d.groups = ceilDiv(n, asm.ColRows)
-		}
 		d.parts = max(1, min(ceilDiv(colsTasks*u.threads, d.groups), d.k/1024))
 	}
-	d.cols = make([]asm.Columns, d.s*d.parts)
+	d.pieces = 1
+	if d.s > 1 {
+		d.pieces = max(1, ceilDiv(d.k/d.parts, pieceCols))
+	}
+	d.cols = make([]asm.Columns, d.s*d.parts*d.pieces)
 	for i := range d.cols {
-		size := asm.ColumnsLen(ceilDiv(d.k, d.parts))
+		size := asm.ColumnsLen(ceilDiv(d.k, d.parts*d.pieces))
 		d.cols[i] = asm.NewColumns(part[uint32](mem, size), part[int8](mem, size))
 	}
-	d.sumsOf = part[int32](mem, d.s*d.parts)
+	d.sumsOf = part[int32](mem, len(d.cols))
 	d.acc = part[int32](mem, d.s*d.parts*d.padded())
 	return d
 }
@@ -150,12 +154,19 @@ func (d *gluDown) unread() int {
 
 // list finds the columns that meet something, for each part.
 func (d *gluDown) list(t int) {
-	for i := range d.parts {
-		from, to := d.k*i/d.parts, d.k*(i+1)/d.parts
+	all := d.parts * d.pieces
+	for i := range all {
+		from, to := d.piece(i)
 		q := d.q[t*d.k+from : t*d.k+to]
-		d.cols[t*d.parts+i].Set(d.isa, q, from, d.products[0].n)
-		d.sumsOf[t*d.parts+i] = asm.SumI8(q)
+		d.cols[t*all+i].Set(d.isa, q, from, d.products[0].n)
+		d.sumsOf[t*all+i] = asm.SumI8(q)
 	}
+}
+
+// piece is the columns of a piece.
+func (d *gluDown) piece(i int) (from, to int) {
+	all := d.parts * d.pieces
+	return d.k * i / all, d.k * (i + 1) / all
 }
 
 // multiply computes one group of lines of one part.
@@ -168,14 +179,29 @@ func (d *gluDown) multiply(task, _ int) {
 		d.isa.TernaryColsGEMV(acc, p.packed, &d.cols[part], d.sumsOf[part], p.n, r0, min(r1, p.n))
 		return
 	}
-	// Together the tokens ask for what this thread is likely to take next.
-	later := min(task+len(d.rows), d.parts*d.groups-1)
-	first, _ := d.rowsOf(later % d.groups)
-	from, to := d.k*(later/d.groups)/d.parts, d.k*(later/d.groups+1)/d.parts
 	for t := range d.s {
-		i := t*d.parts + part
-		at := (from+(to-from)*t/d.s)*asm.ColBytes(p.n) + first/asm.ColRows*asm.ColBytes(asm.ColRows)
-		d.isa.TernaryColsLine(d.acc[i*padded+r0:i*padded+r1], p.packed, &d.cols[i], d.sumsOf[i], p.n, r0, p.packed[min(at, len(p.packed)):])
+		at := (t*d.parts + part) * padded
+		clear(d.acc[at+r0 : at+r1])
+	}
+	for j := part * d.pieces; j < (part+1)*d.pieces; j++ {
+		// Together the tokens ask for the next piece, or for the first one of the task
+		// that this thread is likely to take next.
+		next, row := j+1, r0
+		if next == (part+1)*d.pieces {
+			later := min(task+len(d.rows), d.parts*d.groups-1)
+			next = later / d.groups * d.pieces
+			row, _ = d.rowsOf(later % d.groups)
+		}
+		from, to := d.piece(next)
+		for t := range d.s {
+			ahead := (from+(to-from)*t/d.s)*asm.ColBytes(p.n) + asm.ColBytes(row)
+			i := t*d.parts*d.pieces + j
+			for r := r0; r < r1; r += asm.ColRows {
+				acc := d.acc[(t*d.parts+part)*padded+r:][:asm.ColRows]
+				d.isa.TernaryColsAdd(acc, p.packed, &d.cols[i], d.sumsOf[i], p.n, r, p.packed[min(ahead, len(p.packed)):])
+				ahead += asm.ColBytes(asm.ColRows)
+			}
+		}
 	}
 }
 

@@ -118,11 +118,11 @@ func rowSetsAVX512(rows *uint32, stride int, counts *int, g0 *float32, g1 *float
 //go:noescape
 func nibbles4AVX512(s0 *float64, s1 *float64, s2 *float64, s3 *float64, w *byte, qa *int8, qb *int8, blocks int, groups int, bases *float64, next *byte)
 
-// lineColsAVX512 adds to 256 sums the products of a line of 4·quads columns, at most 2^16,
+// lineColsAVX512 adds to 256 sums init and the products of a line of 4·quads columns, at most 2^16,
 // at the byte offsets offs. It asks for one line a quad, stride bytes apart, from next on.
 //
 //go:noescape
-func lineColsAVX512(acc *int32, w *byte, offs *uint32, codes *int8, quads int, next *byte, stride int)
+func lineColsAVX512(acc *int32, w *byte, offs *uint32, codes *int8, quads int, next *byte, stride int, init int32)
 
 // atLeastAVX512 writes the places of 16·sixteens numbers that are not less than cut and
 // returns how many there are. Places after them, up to 16·sixteens, may change.

@@ -672,7 +672,7 @@ func nibbles4AVX512(s0 *float64, s1 *float64, s2 *float64, s3 *float64, w *byte,
 	panic(noAssembly)
 }
 
-func lineColsAVX512(acc *int32, w *byte, offs *uint32, codes *int8, quads int, next *byte, stride int) {
+func lineColsAVX512(acc *int32, w *byte, offs *uint32, codes *int8, quads int, next *byte, stride int, init int32) {
 	panic(noAssembly)
 }
 

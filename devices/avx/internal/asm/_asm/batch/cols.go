@@ -16,8 +16,8 @@ const lineRows = 256
 // and differences of these sums are the fields' own, times a power of four. With sums
 // that wrap around, that is exact while a field's own sum is below 2^25.
 func line() {
-	emit.Func("lineColsAVX512", "func(acc *int32, w *byte, offs *uint32, codes *int8, quads int, next *byte, stride int)",
-		"lineColsAVX512 adds to 256 sums the products of a line of 4·quads columns, at most 2^16,",
+	emit.Func("lineColsAVX512", "func(acc *int32, w *byte, offs *uint32, codes *int8, quads int, next *byte, stride int, init int32)",
+		"lineColsAVX512 adds to 256 sums init and the products of a line of 4·quads columns, at most 2^16,",
 		"at the byte offsets offs. It asks for one line a quad, stride bytes apart, from next on.")
 	acc, w, offs, codes := emit.Ptr("acc"), emit.Ptr("w"), emit.Ptr("offs"), emit.Ptr("codes")
 	next, stride := emit.Ptr("next"), emit.Ptr("stride")
@@ -66,11 +66,15 @@ func line() {
 		ADDQ(Imm(16), offs)
 		ADDQ(Imm(4), codes)
 	})
+	init, x := ZMM(), XMM()
+	VMOVD(Load(Param("init"), GP32()), x)
+	VPBROADCASTD(x, init)
 	for i := len(s) - 1; i >= 0; i-- {
 		if j := i % 4; j > 0 {
 			VPSUBD(s[i-1], s[i], s[i])
 			VPSRAD(Imm(uint64(2*j)), s[i], s[i])
 		}
+		VPADDD(init, s[i], s[i])
 		VPADDD(Mem{Base: acc, Disp: 64 * i}, s[i], s[i])
 		VMOVDQU32(s[i], Mem{Base: acc, Disp: 64 * i})
 	}
