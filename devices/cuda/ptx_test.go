@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -217,6 +218,45 @@ func TestArgumentsMatchKernels(t *testing.T) {
 	for name := range want {
 		if !used[name] {
 			t.Errorf("kernel %s of the PTX is in no row of the table", name)
+		}
+	}
+}
+
+// TestStaticSharedMemory sums up what each kernel declares: dynamic shared memory may be
+// all but staticShared.
+func TestStaticSharedMemory(t *testing.T) {
+	declared := regexp.MustCompile(`(?m)^\s*\.shared \.align \d+ \.[bufs](\d+) (\w+)(?:\[(\d+)\])?;`)
+	entry := regexp.MustCompile(`\.entry (\w+)\(`)
+	seen := map[*module]bool{}
+	for _, m := range modules() { // by kernel
+		if seen[m] {
+			continue
+		}
+		seen[m] = true
+		all := declared.FindAllStringSubmatch(m.text, -1)
+		for _, at := range entry.FindAllStringSubmatchIndex(m.text, -1) {
+			name, body := m.text[at[2]:at[3]], m.text[at[1]:]
+			if end := strings.Index(body, ".entry "); end >= 0 {
+				body = body[:end]
+			}
+			if !strings.Contains(body, "dynamic_shared") {
+				continue
+			}
+			sum := 0
+			for _, d := range all {
+				if !strings.Contains(body, d[2]) {
+					continue // another kernel's
+				}
+				bits, _ := strconv.Atoi(d[1])
+				n, err := strconv.Atoi(d[3])
+				if err != nil {
+					n = 1
+				}
+				sum += bits / 8 * n
+			}
+			if sum > staticShared {
+				t.Errorf("kernel %s has %d bytes of static shared memory, want %d at most beside dynamic", name, sum, staticShared)
+			}
 		}
 	}
 }
