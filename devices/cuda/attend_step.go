@@ -183,21 +183,22 @@ type staged struct {
 
 // clusterKernel begins the name of kernels in clusters of 16 blocks, which are more than
 // every GPU has to allow.
-const clusterKernel = "attend_cluster16"
+const clusterKernel = "attend_cluster"
 
-// stagedForm says whether there is such a form, and which is best, as measured on an H100:
-// more blocks share the keys of a head where tokens are few.
+// stagedForm says whether there is such a form that is better than attend_step, as measured
+// on an H100: where tokens are few, a cluster shares the keys of a head; where heads fill the
+// GPU, or have no keys to share, a block has them alone.
 func (d *Device) stagedForm(a cachedAttention) (staged, bool) {
 	if !d.Has(sm90a) || a.group > stagedRows {
 		return staged{}, false
 	}
 	switch all, fit := a.tokens*a.KVHeads, d.info.Multiprocessors; {
-	case a.blocks() == 1 || all*8 > 7*fit:
+	case a.blocks() == 1 || all*8 > 15*fit:
 		return staged{"attend_alone", 1, 2, 0}, true
-	case all*16 > 3*fit:
-		return staged{"attend_cluster8", 8, 1, min(32, a.blocks())}, true
+	case all*16 <= 5*fit:
+		return staged{clusterKernel, 16, 1, min(64, a.blocks())}, true
 	}
-	return staged{clusterKernel, 16, 1, min(64, a.blocks())}, true
+	return staged{}, false
 }
 
 // shared is the shared memory of a block of threads, for heads of w.

