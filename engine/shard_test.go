@@ -146,6 +146,59 @@ func TestShardedGPUs(t *testing.T) {
 	}
 }
 
+// TestShardedDraws: GPUs that share a model with a screened head, which draw tokens
+// themselves, give the text of one.
+func TestShardedDraws(t *testing.T) {
+	names, _, err := auto.Accelerators()
+	if err == nil && len(names) < 2 {
+		err = fmt.Errorf("%d GPUs", len(names))
+	}
+	if err != nil {
+		t.Skip(err)
+	}
+	cfg, err := bitnet158.Preset("nano")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Layers, cfg.Context, cfg.Vocab, cfg.Elem = 1, 32, 8192, graph.BF16
+	m, err := Synthetic(cfg, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var texts [2][]int32
+	for i, devices := range []string{names[0], strings.Join(names[:2], ",")} {
+		dev, _, err := auto.Open(auto.Options{Name: devices})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dev.Close()
+		e, err := m.Start(t.Context(), dev, Shape{Context: 32, Seqs: 1, Chunk: 8, Block: 4})
+		if err != nil {
+			t.Fatalf("%s: %v", devices, err)
+		}
+		defer e.Close()
+		sampler, err := runtime.NewSampler(e.Session.Vocab(), runtime.Sampling{Temperature: 1, TopK: 8, Seed: 5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		q, err := e.Session.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for id, err := range e.Session.Generate(t.Context(), q, []int32{3, 1, 4}, sampler) {
+			if err != nil {
+				t.Fatalf("%s: %v", devices, err)
+			}
+			if texts[i] = append(texts[i], id); len(texts[i]) == 12 {
+				break
+			}
+		}
+	}
+	if !slices.Equal(texts[0], texts[1]) {
+		t.Errorf("one GPU draws %v, two draw %v", texts[0], texts[1])
+	}
+}
+
 // TestShardedStops: a cancelled context stops all ranks before a step, and they go
 // on; a rank that fails stops them for good, with its error.
 func TestShardedStops(t *testing.T) {

@@ -27,7 +27,11 @@ func Shard(a collective.Attrs) Pass {
 	return Pass{"shard", func(g *graph.Graph) (*graph.Graph, error) {
 		s := sharding{a: a, uses: g.Uses(), part: map[graph.Value]graph.Value{}}
 		for i, v := range g.Outs {
-			if _, ok := v.Type().Last().Const(); !ok && v.Type().Rank() > 0 {
+			// One value for each token has no columns.
+			if v.Type().Rank() < 2 {
+				continue
+			}
+			if _, ok := v.Type().Last().Const(); !ok {
 				return nil, fmt.Errorf("output %d is %s", i, v.Type())
 			}
 			s.uses[v] = append(s.uses[v], nil) // read whole, by nobody in the graph
