@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/trit-ml/trit/devices"
-	"github.com/trit-ml/trit/graph"
 	"github.com/trit-ml/trit/internal/golden"
 	"github.com/trit-ml/trit/passes"
 	"github.com/trit-ml/trit/runtime"
@@ -114,28 +113,7 @@ func TestStepsQueuedAhead(t *testing.T) {
 		}
 		var sessions []*runtime.Session
 		for _, d := range with {
-			g, err := m.Declare(16)
-			if err == nil {
-				g, err = passes.Infer(passes.InferOptions{Cache: passes.NewCache(3, 96, 8, graph.F32), MaxRows: 16, Packed: m.Weights.Packed,
-					Screen: passes.Screen{Tops: 3, Least: 1, List: 20, Draw: true}}).Run(g, nil)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			p, err := runtime.Compile(g, d)
-			if err == nil {
-				err = p.Load(t.Context(), m.Weights)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer p.Close()
-			s, err := runtime.NewSession(p)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			sessions = append(sessions, s)
+			sessions = append(sessions, screenedSession(t, m, d, passes.Screen{Tops: 3, Least: 1, List: 20, Draw: true}))
 		}
 		must := func(err error) {
 			t.Helper()

@@ -13,6 +13,32 @@ import (
 	"github.com/trit-ml/trit/runtime"
 )
 
+// screenedSession is a session of three sequences whose head is screened.
+func screenedSession(t *testing.T, m *Model, dev devices.Device, screen passes.Screen) *runtime.Session {
+	t.Helper()
+	g, err := m.Declare(16)
+	if err == nil {
+		g, err = passes.Infer(passes.InferOptions{Cache: passes.NewCache(3, 96, 8, graph.F32), MaxRows: 16, Packed: m.Weights.Packed, Screen: screen}).Run(g, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := runtime.Compile(g, dev)
+	if err == nil {
+		err = p.Load(t.Context(), m.Weights)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	session, err := runtime.NewSession(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { session.Close() })
+	return session
+}
+
 // TestScreenedHeadDrawsTheSameTokens generates with a whole head, a screened one, one
 // that lists tokens and one that also draws them: greedily, from the k likeliest, and with what needs all logits. Devices without
 // a kernel for screening run its body.
@@ -21,27 +47,7 @@ func TestScreenedHeadDrawsTheSameTokens(t *testing.T) {
 	onDevices(t, func(t *testing.T, dev devices.Device) {
 		var sessions []*runtime.Session
 		for _, s := range []passes.Screen{{}, {Tops: 3, Least: 1}, {Tops: 3, Least: 1, List: 20}, {Tops: 3, Least: 1, List: 20, Draw: true}} {
-			g, err := m.Declare(16)
-			if err == nil {
-				g, err = passes.Infer(passes.InferOptions{Cache: passes.NewCache(3, 96, 8, graph.F32), MaxRows: 16, Packed: m.Weights.Packed, Screen: s}).Run(g, nil)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			p, err := runtime.Compile(g, dev)
-			if err == nil {
-				err = p.Load(context.Background(), m.Weights)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer p.Close()
-			session, err := runtime.NewSession(p)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer session.Close()
-			sessions = append(sessions, session)
+			sessions = append(sessions, screenedSession(t, m, dev, s))
 		}
 		for i, s := range sessions {
 			if n := len(s.Run().Program().Outputs()); n != i+1 {

@@ -39,30 +39,14 @@ func line() {
 		ADDQ(stride, next)
 		code := ZMM()
 		VPBROADCASTD(Mem{Base: codes}, code)
-		abl, abh, cdl, cdh := ZMM(), ZMM(), ZMM(), ZMM()
-		VPUNPCKLBW(c[1], c[0], abl)
-		VPUNPCKLBW(c[3], c[2], cdl)
-		VPUNPCKHBW(c[1], c[0], abh)
-		VPUNPCKHBW(c[3], c[2], cdh)
-		for z := range 4 {
-			v := ZMM()
-			switch z {
-			case 0:
-				VPUNPCKLWD(cdl, abl, v)
-			case 1:
-				VPUNPCKHWD(cdl, abl, v)
-			case 2:
-				VPUNPCKLWD(cdh, abh, v)
-			case 3:
-				VPUNPCKHWD(cdh, abh, v)
-			}
+		emit.Quads(c, func(z int, v reg.VecVirtual) {
 			for j, m := range masks {
 				t := ZMM()
 				VPANDQ(m, v, t)
 				VPDPBUSD(code, t, s[4*z+j])
 			}
 			VPDPBUSD(code, v, s[4*z+3])
-		}
+		})
 		ADDQ(Imm(16), offs)
 		ADDQ(Imm(4), codes)
 	})

@@ -205,23 +205,8 @@ func gemv() {
 	}
 	code := ZMM()
 	VPBROADCASTD(Mem{Base: q}, code)
-	abl, abh, cdl, cdh := ZMM(), ZMM(), ZMM(), ZMM()
-	VPUNPCKLBW(c[1], c[0], abl)
-	VPUNPCKLBW(c[3], c[2], cdl)
-	VPUNPCKHBW(c[1], c[0], abh)
-	VPUNPCKHBW(c[3], c[2], cdh)
-	for z := range 4 {
-		v, v4 := ZMM(), ZMM()
-		switch z {
-		case 0:
-			VPUNPCKLWD(cdl, abl, v)
-		case 1:
-			VPUNPCKHWD(cdl, abl, v)
-		case 2:
-			VPUNPCKLWD(cdh, abh, v)
-		case 3:
-			VPUNPCKHWD(cdh, abh, v)
-		}
+	emit.Quads(c, func(z int, v reg.VecVirtual) {
+		v4 := ZMM()
 		VPSRLW(Imm(4), v, v4)
 		for j := range 4 {
 			src, mask := v, low
@@ -235,7 +220,7 @@ func gemv() {
 			VPANDQ(mask, src, t)
 			VPDPBUSD(code, t, s[4*z+j])
 		}
-	}
+	})
 	ADDQ(Imm(16), o)
 	ADDQ(Imm(4), q)
 	DECQ(left)

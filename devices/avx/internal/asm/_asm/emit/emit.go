@@ -158,3 +158,45 @@ func (r Rows) AdvanceBy(bytes reg.Register) {
 		ADDQ(bytes, b)
 	}
 }
+
+// Quads calls f with four ZMM registers of doublewords, each of a byte of every c in
+// turn: in the order in which unpacking leaves them.
+func Quads(c [4]reg.VecVirtual, f func(z int, v reg.VecVirtual)) {
+	abl, abh, cdl, cdh := ZMM(), ZMM(), ZMM(), ZMM()
+	VPUNPCKLBW(c[1], c[0], abl)
+	VPUNPCKLBW(c[3], c[2], cdl)
+	VPUNPCKHBW(c[1], c[0], abh)
+	VPUNPCKHBW(c[3], c[2], cdh)
+	for z := range 4 {
+		v := ZMM()
+		switch z {
+		case 0:
+			VPUNPCKLWD(cdl, abl, v)
+		case 1:
+			VPUNPCKHWD(cdl, abl, v)
+		case 2:
+			VPUNPCKLWD(cdh, abh, v)
+		case 3:
+			VPUNPCKHWD(cdh, abh, v)
+		}
+		f(z, v)
+	}
+}
+
+// Crumbs calls f with the fields of two bits of the bytes of v, a YMM or ZMM register;
+// low is 3 in every byte.
+func Crumbs(low, v reg.VecVirtual, f func(j int, t reg.VecVirtual)) {
+	for j := range 4 {
+		t := YMM()
+		if v.Size() == 64 {
+			t = ZMM()
+		}
+		if j == 0 {
+			And(low, v, t)
+		} else {
+			VPSRLW(Imm(uint64(2*j)), v, t)
+			And(low, t, t)
+		}
+		f(j, t)
+	}
+}

@@ -172,16 +172,9 @@ func gemv512() (func(reg.Register), func(func(int) Mem, Mem)) {
 		v, sum := ZMM(), ZMM()
 		VMOVDQU64(row(0), v)
 		VMOVDQU64(s, sum)
-		for j := range xv {
-			t := ZMM()
-			if j == 0 {
-				VPANDQ(low, v, t)
-			} else {
-				VPSRLW(Imm(uint64(2*j)), v, t)
-				VPANDQ(low, t, t)
-			}
+		emit.Crumbs(low, v, func(j int, t reg.VecVirtual) {
 			VPDPBUSD(xv[j], t, sum)
-		}
+		})
 		VMOVDQU64(sum, s)
 	}
 }
@@ -282,16 +275,9 @@ func unpack() {
 			pair(a, e, lanes(0x88), lanes(0xdd)) // lanes 0, lanes 2
 			pair(b, f, lanes(0x88), lanes(0xdd)) // lanes 1, lanes 3
 			for lane, word := range []*reg.VecVirtual{a, b, e, f} {
-				for j := range 4 {
-					t := ZMM()
-					if j == 0 {
-						VPANDQ(low, *word, t)
-					} else {
-						VPSRLW(Imm(uint64(2*j)), *word, t)
-						VPANDQ(low, t, t)
-					}
+				emit.Crumbs(low, *word, func(j int, t reg.VecVirtual) {
 					VMOVDQU64(t, Mem{Base: dst, Disp: 64 * (16*j + 4*lane + c)})
-				}
+				})
 			}
 		}
 		in.Advance(lineBytes)
@@ -324,16 +310,9 @@ func unpackAVX2() {
 				}
 				transpose8(&v)
 				for c, word := range v {
-					for j := range 4 {
-						t := YMM()
-						if j == 0 {
-							VPAND(low, word, t)
-						} else {
-							VPSRLW(Imm(uint64(2*j)), word, t)
-							VPAND(low, t, t)
-						}
+					emit.Crumbs(low, word, func(j int, t reg.VecVirtual) {
 						VMOVDQU(t, Mem{Base: dst, Disp: 64*(16*j+8*half+c) + 32*g})
-					}
+					})
 				}
 			}
 		}

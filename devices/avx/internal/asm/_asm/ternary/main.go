@@ -216,16 +216,9 @@ func unpackAVX2() {
 		for h := range 2 {
 			v := YMM()
 			VMOVDQU(Mem{Base: src, Disp: 32 * h}, v)
-			for j := range 4 {
-				t := YMM()
-				if j == 0 {
-					VPAND(low, v, t)
-				} else {
-					VPSRLW(Imm(uint64(2*j)), v, t)
-					VPAND(low, t, t)
-				}
+			emit.Crumbs(low, v, func(j int, t reg.VecVirtual) {
 				VMOVDQU(t, Mem{Base: dst, Disp: 64*j + 32*h})
-			}
+			})
 		}
 		PREFETCHT0(Mem{Base: src, Disp: 4096})
 		ADDQ(Imm(blockBytes), src)
@@ -243,16 +236,9 @@ func unpackAVX512() {
 	emit.Loop("block", blocks, func() {
 		v := ZMM()
 		VMOVDQU64(Mem{Base: src}, v)
-		for j := range 4 {
-			t := ZMM()
-			if j == 0 {
-				VPANDQ(low, v, t)
-			} else {
-				VPSRLW(Imm(uint64(2*j)), v, t)
-				VPANDQ(low, t, t)
-			}
+		emit.Crumbs(low, v, func(j int, t reg.VecVirtual) {
 			VMOVDQU64(t, Mem{Base: dst, Disp: 64 * j})
-		}
+		})
 		PREFETCHT0(Mem{Base: src, Disp: 4096})
 		ADDQ(Imm(blockBytes), src)
 		ADDQ(U32(4*blockBytes), dst)
