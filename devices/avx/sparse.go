@@ -64,6 +64,10 @@ type gluDown struct {
 // for the last one.
 const colsTasks = 4
 
+// alone is how many tokens take a part one after the other, which leaves its lines in a
+// cache; from more on pieces pay (measured on a Zen 4).
+const alone = 12
+
 // pieceCols is the most columns of a piece: two lines of each take a quarter of the L2
 // cache of a core, and those of the next piece another one.
 const pieceCols = 2048
@@ -90,7 +94,7 @@ func (u *unit) newGLUDown(c *devices.Call, down int, mem *scratch) *gluDown {
 		d.parts = max(1, min(ceilDiv(colsTasks*u.threads, d.groups), d.k/1024))
 	}
 	d.pieces = 1
-	if d.s > 1 {
+	if d.s > alone {
 		d.pieces = max(1, ceilDiv(d.k/d.parts, pieceCols))
 	}
 	d.cols = make([]asm.Columns, d.s*d.parts*d.pieces)
@@ -174,9 +178,11 @@ func (d *gluDown) multiply(task, _ int) {
 	p, padded := &d.products[0], d.padded()
 	r0, r1 := d.rowsOf(task % d.groups)
 	part := task / d.groups
-	if d.s == 1 {
-		acc := d.acc[part*padded+r0 : part*padded+r1]
-		d.isa.TernaryColsGEMV(acc, p.packed, &d.cols[part], d.sumsOf[part], p.n, r0, min(r1, p.n))
+	if d.s <= alone {
+		for t := range d.s {
+			i := t*d.parts + part
+			d.isa.TernaryColsGEMV(d.acc[i*padded+r0:i*padded+r1], p.packed, &d.cols[i], d.sumsOf[i], p.n, r0, min(r1, p.n))
+		}
 		return
 	}
 	for t := range d.s {

@@ -60,7 +60,7 @@ func gluDownIsItsParts(t *testing.T, dev devices.Device) {
 		}
 		params := runtime.Tensors{"g": f32s(k), "t": codes, "gamma": f32s()}
 		one, two := start(t, dev, build(true), params), start(t, dev, build(false), params)
-		for _, tokens := range []int{1, 2, 3, 40} {
+		for _, tokens := range []int{1, 2, 3, 13, 40} {
 			gate, up, res := f32s(tokens, k), f32s(tokens, k), f32s(tokens, n)
 			inputs := map[string]graph.Tensor{"gate": gate, "up": up, "res": res}
 			step(t, one, inputs, tokens)
@@ -123,7 +123,7 @@ func mlpIsItsParts(t *testing.T, dev devices.Device) {
 		params := runtime.Tensors{"gate": tern(n, k), "up": tern(n, k), "down": tern(out, n), "g": f32s(n), "gamma": f32s(), "gamma2": f32s()}
 		one, two := start(t, dev, build(true), params), start(t, dev, build(false), params)
 		for _, scale := range []float32{0.25, float32(math.Inf(1))} {
-			for _, tokens := range []int{1, 2, 3, 40} {
+			for _, tokens := range []int{1, 2, 3, 13, 40} {
 				q, s := graph.NewTensor(graph.I8, tokens, k), graph.NewTensor(graph.F32, tokens, 1)
 				for i := range q.I8() {
 					q.I8()[i] = int8(r.IntN(255) - 127)
