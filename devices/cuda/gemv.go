@@ -39,60 +39,65 @@ type gemv struct {
 	rows, more, step, steps int // as the kernels' Cut has them
 }
 
-// gemvOf chooses among the forms of a call that has m tokens.
+// gemvOf chooses among the forms of a call: the one whose threads multiply least.
 func (d *Device) gemvOf(c *devices.Call, forms []gemvForm, weights []int, gate bool) (gemv, error) {
-	best := gemv{product: product{m: c.In[0].Dims[0], k: c.In[0].Dims[1]}}
-	switch p := best.product; {
-	case p.m != 1:
-		return best, fmt.Errorf("%d tokens are not one", p.m)
-	case p.k%64 != 0 || p.k > gemvMaxK:
-		return best, fmt.Errorf("rows of %d are not whole units of %d, or longer than %d", p.k, 64, gemvMaxK)
+	g := gemv{product: product{m: c.In[0].Dims[0], k: c.In[0].Dims[1], parts: 1}}
+	switch {
+	case g.m != 1:
+		return g, fmt.Errorf("%d tokens are not one", g.m)
+	case g.k%64 != 0 || g.k > gemvMaxK:
+		return g, fmt.Errorf("rows of %d are not whole units of 64, or longer than %d", g.k, gemvMaxK)
 	}
 	total := 0
 	for _, i := range weights {
 		n := c.In[i].Dims[0]
-		best.n = append(best.n, n)
+		g.n = append(g.n, n)
 		total += n
-		best.reached += n * units(best.k) * unitBytes
+		g.reached += n * units(g.k) * unitBytes
 	}
 	if gate {
-		total = best.n[0]
+		total, g.parts = g.n[0], 2
 	}
-	padded := (units(best.k) + 3) &^ 3
-	work := 0
+	var best gemv
 	for _, f := range forms {
-		if 4*f.threads*f.held < padded*64 {
-			continue
-		}
-		step := f.threads / padded
-		for blocks := min(total, d.info.Multiprocessors); ; blocks += d.info.Multiprocessors {
-			rows := ceilDiv(total, blocks)
-			steps := ceilDiv(rows, step)
-			pieces := steps
-			if gate {
-				pieces *= 2
-			}
-			quads := padded / 4
-			need := pieces*step*units(best.k)*unitBytes + 4*(padded*unitBytes+32) + 4*pieces*step*(quads|1)
-			if need > gemvMost || pieces > gemvPieces || rows > f.threads {
-				if rows == 1 {
-					break
-				}
-				continue
-			}
-			if w := pieces * f.threads; work == 0 || w < work {
-				work = w
-				best.gemvForm, best.blocks, best.shared = f, blocks, max(need, gemvLeast)
-				best.rows, best.more, best.step, best.steps = total/blocks, total%blocks, step, steps
-			}
-			break
+		if x, ok := g.in(f, total, d.info.Multiprocessors); ok && (best.blocks == 0 || x.work() < best.work()) {
+			best = x
 		}
 	}
-	if work == 0 {
-		return best, errors.New("a row does not fit in shared memory")
+	if best.blocks == 0 {
+		return g, errors.New("a row does not fit in shared memory")
 	}
 	return best, nil
 }
+
+// in lays out a call in a form, with as few blocks for each multiprocessor as have room
+// for all rows.
+func (g gemv) in(f gemvForm, total, processors int) (laid gemv, ok bool) {
+	padded := g.padded()
+	if 4*f.threads*f.held < padded*64 {
+		return g, false
+	}
+	g.gemvForm, g.step = f, f.threads/padded
+	for g.blocks = min(total, processors); ; g.blocks += processors {
+		rows := ceilDiv(total, g.blocks)
+		g.rows, g.more, g.steps = total/g.blocks, total%g.blocks, ceilDiv(rows, g.step)
+		pieces := g.steps * g.parts
+		need := pieces*g.step*units(g.k)*unitBytes + 4*(padded*unitBytes+32) + 4*pieces*g.step*(padded/4|1)
+		if need <= gemvMost && pieces <= gemvPieces && rows <= f.threads {
+			g.shared = max(need, gemvLeast)
+			return g, true
+		}
+		if rows == 1 {
+			return g, false
+		}
+	}
+}
+
+// padded is a row's units in whole quads.
+func (g gemv) padded() int { return (units(g.k) + 3) &^ 3 }
+
+// work is what a block's threads take part in, in units.
+func (g gemv) work() int { return g.steps * g.parts * g.threads }
 
 // gemvCost is of measurements on an H100: 1.5 microseconds and more for small matrices,
 // and the speed of a copy for large ones; a norm costs half a microsecond.
@@ -106,8 +111,8 @@ func (d *Device) gemvCost(g gemv, norm bool) float64 {
 
 // cut is the arguments that say how blocks share a product.
 func (g gemv) cut() []any {
-	padded := (uint32(units(g.k)) + 3) &^ 3
-	return []any{int32(g.rows), int32(g.more), int32(g.step), int32(g.steps), int32(math.MaxUint32/padded + 1)}
+	inverse := math.MaxUint32/uint32(g.padded()) + 1
+	return []any{int32(g.rows), int32(g.more), int32(g.step), int32(g.steps), int32(inverse)}
 }
 
 func (g gemv) shape() shape {
